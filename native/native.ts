@@ -1,0 +1,109 @@
+/**
+ * The typed contract of the addon (`native/binding/`). Everything that runs or times a kernel call is behind it.
+ */
+
+/** Flags of `ram_create`: what the mapping is made of. */
+export const RamFlag = {
+  /** memfd_create(2), mapped MAP_SHARED. Without it: anonymous memory, MAP_PRIVATE. */
+  memfd: 1,
+  /** madvise(MADV_HUGEPAGE) on the mapping. */
+  thp: 2,
+  /** Huge pages of 2 MiB from hugetlbfs (MFD_HUGETLB or MAP_HUGETLB). */
+  hugetlb2m: 4,
+} as const;
+
+/** Validity bitmaps (Arrow layout: bit i of byte i/8, 1 = valid) of the columns that have nulls; a column without nulls has none. */
+export type Validity = Partial<Record<keyof NullableColumns, Uint8Array>>;
+
+/** Columns that may be null in a row. */
+export interface NullableColumns {
+  readonly ts_ns: BigUint64Array;
+  readonly dur_ns: BigUint64Array;
+  readonly vcpu: Uint16Array;
+  readonly obj: Uint32Array;
+  readonly gpa: BigUint64Array;
+  readonly hva: BigUint64Array;
+  readonly offset: BigUint64Array;
+  readonly len: BigUint64Array;
+  readonly attrs: BigUint64Array;
+  readonly flags: BigUint64Array;
+  readonly result: BigInt64Array;
+  readonly lag_ns: BigUint64Array;
+}
+
+/**
+ * What the executor returns for a batch: one row per executed operation, in order, as columns of the trace (buffers of the native side, no
+ * copy per row).
+ */
+export interface ExecutedBatch {
+  /** Rows; fewer than the batch's operations if it was cancelled or stopped at a failure. */
+  readonly rows: number;
+  readonly op: Uint8Array;
+  readonly errno: Uint16Array;
+  /** lag_ns is there only if the batch was paced: how late the operation started. */
+  readonly columns: Omit<NullableColumns, 'lag_ns'> & Partial<Pick<NullableColumns, 'lag_ns'>>;
+  readonly validity: Validity;
+  /** Thread that executed it. */
+  readonly tid: number;
+  readonly failures: number;
+  /** True if not all operations ran, because of `cancel` or `stopAtFailure`. */
+  readonly stopped: boolean;
+}
+
+export interface ExecuteOptions {
+  /** Stop after the first operation that fails; default is to go on. */
+  readonly stopAtFailure?: boolean;
+  /** `asap` (default) ignores paceNs; `absolute` starts an operation at paceNs * factor after the first batch; `relative` pauses before it. */
+  readonly pace?: 'asap' | 'absolute' | 'relative';
+  /** Multiplies paceNs; 2 is half speed. Default 1. */
+  readonly paceFactor?: number;
+}
+
+/** One set of kernel objects and the thread that works on them. Everything opened is closed by `close`, by the collector and at exit. */
+export interface NativeSession {
+  /**
+   * Queues a batch (words as of `OpBatch`) and returns its rows when it has run. Batches run in order on one thread without a pause while the
+   * queue is not empty. Failures are rows. Rejects only for malformed words or a closed session.
+   */
+  execute(words: Float64Array, options?: ExecuteOptions): Promise<ExecutedBatch>;
+  /** Stops the running batch at the next operation (or pause, or 2 MiB of a touch) and drops the queued ones: they resolve with 0 rows. */
+  cancel(): void;
+  /** ns of CLOCK_MONOTONIC that ts_ns counts from. */
+  readonly clockBaseNs: bigint;
+  /**
+   * Which pages of the object's file are in memory, by cachestat(2) (Linux 6.5): bitmap, one bit per 4 KiB page. Throws an Error with `code`
+   * ENOSYS where the kernel has no cachestat, and EOPNOTSUPP for hugetlb.
+   */
+  residentPages(obj: number): Uint8Array;
+  /** Bytes of the object's file in memory, by one cachestat(2). Same errors. */
+  residentBytes(obj: number): number;
+  /** Live objects: fds and mappings that close() would release. */
+  readonly openObjects: number;
+  /** Cancels, joins the thread, closes every object. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Outcome of trying one thing on the host. */
+export interface Attempt {
+  /** 0 = worked; else the errno of `call`. */
+  readonly errno: number;
+  /** The call that failed, or the one that worked last, as a person would look it up: "ioctl(KVM_CREATE_VM, 1)". */
+  readonly call: string;
+  /** What it returned or found (a capability's value, a bitmap); absent if it failed. */
+  readonly value?: number;
+}
+
+/** Facts about the host that only system calls tell. Nothing is changed; all that is opened is closed. */
+export interface HostFacts {
+  /** Keys are stable, e.g. "kvm.open", "kvm.cap.memory_attributes", "kvm.vm.0", "gmem.create.3", "iommufd.open", "vfio.open". */
+  readonly attempts: Readonly<Record<string, Attempt>>;
+}
+
+export interface Native {
+  /** Names of operations in the order of their codes; equals `OPS`. */
+  readonly ops: readonly string[];
+  createSession(): NativeSession;
+  probeHost(): HostFacts;
+  /** errno's name, e.g. "ENOTTY". */
+  errnoName(errno: number): string;
+}
