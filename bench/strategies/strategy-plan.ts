@@ -1,0 +1,160 @@
+import { type Backend, ObjectNumber } from '../../capture/backends/backend.ts';
+import type { Plan } from '../../capture/plan.ts';
+import {
+  type ConvertRequest,
+  type GuestRequest,
+  MAP_GPA_PRIVATE,
+  MEMORY_PRIVATE,
+  type Side,
+  type TouchRequest,
+} from '../../capture/request.ts';
+import type { SlotRange } from '../../capture/trace/metadata.ts';
+import { CvmtraceError, type OpBatch } from '../../native/index.ts';
+import type { Axes, Discard, Granularity } from './axes.ts';
+import { PendingDiscards } from './pending-discards.ts';
+
+/** Most operations in one request: 80 bytes each on the way in, and the executor runs a request without a pause. */
+const MAX_OPS_PER_REQUEST = 4_000_000;
+
+/** MADV_DONTNEED of madvise(2): how anonymous memory is given back. */
+const MADV_DONTNEED = 4;
+/** MADV_POPULATE_WRITE of madvise(2): how anonymous memory is allocated. */
+const MADV_POPULATE_WRITE = 23;
+
+/** A part of a range that lies in one slot. */
+interface SlotPart {
+  readonly gpa: number;
+  readonly len: number;
+  readonly offset: number;
+}
+
+/** Answers requests as the axes say, with what the backend can do; the order is attributes, discard, allocate, as QEMU's. */
+export class StrategyPlan implements Plan {
+  readonly #axes: Axes;
+  readonly #backend: Backend;
+  readonly #slots: readonly SlotRange[];
+  /** Memory by the side that it is on, of ranges that are on the other side now. */
+  readonly #pending = { private: new PendingDiscards(), shared: new PendingDiscards() };
+
+  constructor(axes: Axes, backend: Backend, slots: readonly SlotRange[]) {
+    this.#axes = axes;
+    this.#backend = backend;
+    this.#slots = [...slots].sort((a, b) => a.gpa - b.gpa);
+  }
+
+  /** Bytes of a side that wait to be given back. */
+  pendingBytes(side: Side): number {
+    return this.#pending[side].bytes;
+  }
+
+  apply(request: GuestRequest, batch: OpBatch): void {
+    switch (request.kind) {
+      case 'convert':
+        this.#convert(request, batch);
+        break;
+      case 'touch':
+        this.#touch(request, batch);
+        break;
+      case 'mark':
+        batch.push('mark', { paceNs: request.paceNs, vcpu: request.vcpu }, request.name);
+    }
+  }
+
+  #convert(request: ConvertRequest, batch: OpBatch): void {
+    const { gpa, len, to, vcpu } = request;
+    const calls = len / Math.min(this.#axes.attributes, len) + (2 * len) / Math.min(this.#axes.discard, len);
+    if (calls > MAX_OPS_PER_REQUEST) {
+      throw new CvmtraceError('USAGE', `a request of ${len} bytes would take about ${Math.ceil(calls)} calls`, {
+        hint: `one request may take ${MAX_OPS_PER_REQUEST}; choose a coarser granularity, 2m or request`,
+      });
+    }
+    const explicit = request.trigger === 'exit_map_gpa_range';
+    const exit = batch.push(request.trigger, {
+      gpa,
+      len,
+      ...(explicit
+        ? { attrs: to === 'private' ? MAP_GPA_PRIVATE : 0 }
+        : { flags: to === 'private' ? MEMORY_PRIVATE : 0 }),
+      paceNs: request.paceNs,
+      vcpu,
+    });
+    if (this.#backend.abilities.attributes) {
+      for (const piece of cut(gpa, len, this.#axes.attributes)) {
+        const attrs = to === 'private' ? MEMORY_PRIVATE : 0;
+        batch.push('kvm_set_memory_attributes', { obj: ObjectNumber.vm, ...piece, attrs, flags: 0, vcpu });
+      }
+    }
+    const from: Side = to === 'private' ? 'shared' : 'private';
+    this.#discard(from, gpa, len, vcpu, batch);
+    this.#pending[to].withdraw(gpa, gpa + len);
+    if (this.#axes.allocation === 'allocate') {
+      for (const part of this.#inSlots(gpa, len)) this.#call('allocate', to, part, vcpu, batch);
+    }
+    batch.closeExit(exit);
+  }
+
+  #discard(side: Side, gpa: number, len: number, vcpu: number, batch: OpBatch): void {
+    const policy: Discard = side === 'shared' ? this.#axes.discardShared : this.#axes.discardPrivate;
+    if (policy.kind === 'never') return;
+    if (policy.kind === 'eager') {
+      for (const part of this.#inSlots(gpa, len)) this.#call('discard', side, part, vcpu, batch);
+      return;
+    }
+    const pending = this.#pending[side];
+    for (const part of this.#inSlots(gpa, len)) pending.add(part.gpa, part.gpa + part.len);
+    if (pending.bytes <= policy.limitBytes) return;
+    for (const range of pending.takeUntil(policy.limitBytes - policy.batchBytes)) {
+      for (const part of this.#inSlots(range.start, range.end - range.start))
+        this.#call('discard', side, part, vcpu, batch);
+    }
+  }
+
+  #call(what: 'discard' | 'allocate', side: Side, part: SlotPart, vcpu: number, batch: OpBatch): void {
+    const { abilities } = this.#backend;
+    const gmem = side === 'private' && abilities.privateKind === 'gmem';
+    const file = side === 'private' || abilities.sharedFile;
+    for (const piece of cut(part.gpa, part.len, this.#axes.discard)) {
+      const operands = { obj: ObjectNumber[side], ...piece, offset: part.offset + piece.gpa - part.gpa, vcpu };
+      if (gmem) batch.push(what === 'discard' ? 'gmem_punch_hole' : 'gmem_allocate', operands);
+      else if (file) batch.push(what === 'discard' ? 'ram_punch_hole' : 'ram_allocate', operands);
+      else batch.push('ram_madvise', { ...operands, flags: what === 'discard' ? MADV_DONTNEED : MADV_POPULATE_WRITE });
+    }
+  }
+
+  #touch(request: TouchRequest, batch: OpBatch): void {
+    const { abilities } = this.#backend;
+    if (request.side === 'private' && !abilities.privateTouch) return;
+    const op = request.side === 'private' && abilities.privateKind === 'gmem' ? 'gmem_touch' : 'ram_touch';
+    let paceNs = request.paceNs;
+    for (const part of this.#inSlots(request.gpa, request.len)) {
+      batch.push(op, {
+        obj: ObjectNumber[request.side],
+        ...part,
+        flags: request.write ? 1 : 0,
+        paceNs,
+        vcpu: request.vcpu,
+      });
+      paceNs = 0;
+    }
+  }
+
+  /** The parts of a range that are in slots: a request may cover MMIO or a hole, where there is nothing to discard or allocate. */
+  *#inSlots(gpa: number, len: number): Generator<SlotPart> {
+    for (const slot of this.#slots) {
+      if (slot.gpa >= gpa + len) return;
+      const start = Math.max(gpa, slot.gpa);
+      const end = Math.min(gpa + len, slot.gpa + slot.len);
+      if (start < end) yield { gpa: start, len: end - start, offset: slot.offset + start - slot.gpa };
+    }
+  }
+}
+
+/** [gpa, gpa + len) cut at the multiples of `granularity`. */
+function* cut(gpa: number, len: number, granularity: Granularity): Generator<{ gpa: number; len: number }> {
+  const end = gpa + len;
+  for (let at = gpa; at < end;) {
+    const next = granularity === Infinity ? end : Math.min(end, (Math.floor(at / granularity) + 1) * granularity);
+    yield { gpa: at, len: next - at };
+    at = next;
+  }
+}
