@@ -1,0 +1,4 @@
+import type { Verb } from '../verb.ts';
+
+/** All verbs, in the order of the program's help: what a newcomer needs first is first. */
+export const VERBS: readonly Verb[] = [];
