@@ -43,7 +43,7 @@ describe('parsing', () => {
     [['bench', 'rum'], "cvmtrace bench: unknown verb 'rum'", 'hint: did you mean run?'],
     [
       ['bench', 'run', 'x'],
-      'cvmtrace bench run: too many arguments for 'run'. Expected 0 arguments but got 1.',
+      "cvmtrace bench run: too many arguments for 'run'. Expected 0 arguments but got 1.",
       'hint: see: cvmtrace bench run --help',
     ],
   ])('%j is a usage error', async (argv, message, hint) => {
@@ -67,7 +67,7 @@ describe('parsing', () => {
 });
 
 describe('errors', () => {
-  const failing = (error: unknown) => [verbDoing(() => Promise.reject(error as Error))];
+  const failing = (error: unknown) => [verbDoing(() => Promise.reject(error))];
 
   test.each([
     ['USAGE', 2],
