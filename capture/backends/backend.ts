@@ -1,4 +1,4 @@
-import type { OpBatch } from '../../native/index.ts';
+import type { Native, OpBatch } from '../../native/index.ts';
 import type { LeftOutStep, SlotRange } from '../trace/metadata.ts';
 
 /** Numbers of the objects in a trace that a backend makes. Stable: the same in every trace from it. */
@@ -34,8 +34,13 @@ export interface BackendKind {
   readonly name: string;
   readonly summary: string;
   /**
-   * Looks at the host and returns what the backend can do there.
+   * Tries on the host what the backend can do there, with a page of real memory, and closes it again.
    * @throws CvmtraceError UNAVAILABLE with the reason.
    */
-  open(): Backend;
+  open(native: Native): Promise<Backend>;
+}
+
+/** Bytes that the objects behind the slots need: where the last slot ends in them. */
+export function slotsEnd(slots: readonly SlotRange[]): number {
+  return Math.max(0, ...slots.map((slot) => slot.offset + slot.len));
 }

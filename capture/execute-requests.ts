@@ -1,0 +1,115 @@
+/**
+ * Drives one session of the executor: requests go through a plan into batches of operations, rows come back. Two batches are under way at a time, so
+ * that the executor never waits for JavaScript while requests are at hand.
+ */
+import {
+  CvmtraceError,
+  type ExecutedBatch,
+  type ExecuteOptions,
+  type Native,
+  type NativeSession,
+  OpBatch,
+} from '../native/index.ts';
+import type { Backend } from './backends/backend.ts';
+import type { Plan } from './plan.ts';
+import type { GuestRequest } from './request.ts';
+import type { SlotRange } from './trace/metadata.ts';
+
+/** Operations per batch, about: 0.6 MB of input, and a few ms of the cheapest operations. */
+const BATCH_OPS = 8192;
+
+export interface ExecutionOptions {
+  readonly native: Native;
+  readonly backend: Backend;
+  readonly slots: readonly SlotRange[];
+  readonly plan: Plan;
+  readonly requests: Iterable<GuestRequest>;
+  readonly pacing: ExecuteOptions;
+  /** Called in order with the rows of each batch and the texts of those rows that have one, by row. */
+  readonly onRows: (rows: ExecutedBatch, details: ReadonlyMap<number, string>) => void;
+  /** Called once, before anything runs: the clock that the rows count from. */
+  readonly onStart?: (clockBaseNs: bigint) => void;
+  readonly onProgress?: (requestsDone: number) => void;
+  /** Aborting stops at the next operation; what has run is kept. */
+  readonly signal?: AbortSignal;
+  /** Looks at the kernel's side of the objects between two requests, with nothing under way. */
+  readonly inspect?: {
+    readonly after: (requestNumber: number) => boolean;
+    readonly look: (session: NativeSession, requestNumber: number) => void;
+  };
+}
+
+export interface ExecutionSummary {
+  readonly requests: number;
+  readonly rows: number;
+  readonly failures: number;
+  readonly interrupted: boolean;
+}
+
+/**
+ * Sets up the backend's objects, executes all requests and closes everything.
+ * @throws CvmtraceError UNAVAILABLE if the set-up fails; failures after it are rows.
+ */
+export async function executeRequests(options: ExecutionOptions): Promise<ExecutionSummary> {
+  const { native, backend, plan, pacing, signal, inspect } = options;
+  const session = native.createSession();
+  const interrupted = (): boolean => signal?.aborted === true;
+  const cancel = (): void => session.cancel();
+  signal?.addEventListener('abort', cancel, { once: true });
+  const total = { requests: 0, rows: 0, failures: 0 };
+  const underWay: Promise<void>[] = [];
+
+  const submit = (batch: OpBatch, how: ExecuteOptions, requests: number): void => {
+    const rows = session.execute(batch.words, how).then((executed) => {
+      total.rows += executed.rows;
+      total.failures += executed.failures;
+      options.onRows(executed, batch.details);
+      total.requests += requests;
+      options.onProgress?.(total.requests);
+    });
+    // Awaited below in order; a rejection of a later one must not count as unhandled until then.
+    rows.catch(() => undefined);
+    underWay.push(rows);
+  };
+  const settle = async (atMost: number): Promise<void> => {
+    while (underWay.length > atMost) await underWay.shift();
+  };
+
+  try {
+    options.onStart?.(session.clockBaseNs);
+    const setUp = new OpBatch();
+    backend.setUp(setUp, options.slots);
+    submit(setUp, { stopAtFailure: true }, 0);
+    await settle(0);
+    if (total.failures > 0) throw setUpFailed(backend);
+
+    let batch = new OpBatch(BATCH_OPS);
+    let inBatch = 0;
+    let number = 0;
+    for (const request of options.requests) {
+      if (interrupted()) break;
+      plan.apply(request, batch);
+      inBatch++;
+      number++;
+      const look = inspect?.after(number) === true;
+      if (!look && batch.count < BATCH_OPS) continue;
+      submit(batch, pacing, inBatch);
+      batch = new OpBatch(BATCH_OPS);
+      inBatch = 0;
+      await settle(look ? 0 : 1);
+      if (look) inspect.look(session, number);
+    }
+    if (!interrupted() && batch.count > 0) submit(batch, pacing, inBatch);
+    await settle(0);
+    return { ...total, interrupted: interrupted() };
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+    await session.close();
+  }
+}
+
+function setUpFailed(backend: Backend): CvmtraceError {
+  return new CvmtraceError('UNAVAILABLE', `backend ${backend.name} could not make its VM and memory`, {
+    hint: 'the memory may be larger than this host allows: try a smaller --memory, or cvmtrace probe',
+  });
+}
