@@ -1,4 +1,4 @@
-import { significant } from './format-size.ts';
+import { significant } from './format-bytes.ts';
 
 const STEPS = [
   ['ns', 1],

@@ -67,7 +67,7 @@ describe('parsing', () => {
 });
 
 describe('errors', () => {
-  const failing = (error: unknown) => [verbDoing(() => Promise.reject(error))];
+  const failing = (error: Error) => [verbDoing(() => Promise.reject(error))];
 
   test.each([
     ['USAGE', 2],
