@@ -1,0 +1,30 @@
+import { describeRange, formatParameter } from './parameter.ts';
+import { WORKLOADS } from './registry.ts';
+
+/** The README's table of what each workload imitates, and of its parameters with their defaults; a test compares the README with it. */
+export function workloadTable(): string {
+  const rows = WORKLOADS.map(({ name, summary, imitates, parameters }) => [
+    `\`${name}\``,
+    summary,
+    imitates.what,
+    imitates.source,
+    parameters.map((parameter) => `\`${parameter.name}=${formatParameter(parameter, parameter.default)}\``).join(' '),
+  ]);
+  return table(['workload', 'what it does', 'what it imitates', 'source', 'parameters'], rows);
+}
+
+/** One workload's parameters, for its help. */
+export function parameterTable(name: string): string {
+  const rows = (WORKLOADS.find((workload) => workload.name === name)?.parameters ?? []).map((parameter) => [
+    `\`${parameter.name}\``,
+    parameter.summary,
+    formatParameter(parameter, parameter.default),
+    describeRange(parameter),
+  ]);
+  return table(['parameter', 'meaning', 'default', 'takes'], rows);
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
