@@ -58,7 +58,7 @@ test('control characters and direction overrides do not reach the terminal', () 
 
 test('a table aligns numbers right and ends no line with blanks', () => {
   const text = formatTable(
-    [{ title: 'op' }, { title: 'count', align: 'right' }, { title: 'note' }],
+    [{ title: 'OP' }, { title: 'COUNT', align: 'right' }, { title: 'NOTE' }],
     [
       ['kvm_create_vm', '1', ''],
       ['mark\n', '1,234', 'x'],

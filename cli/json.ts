@@ -1,13 +1,15 @@
 /**
  * The one serialiser of the command line. A bigint becomes a string of decimal digits: values that can pass 2^53 are bigint everywhere in
  * the code, so a field is either always a JSON number or always a string, whatever its value.
+ * Bytes become hex digits.
  */
 export function toJson(value: unknown, indent?: number): string {
   return JSON.stringify(value, replace, indent);
 }
 
 function replace(_key: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? value.toString() : value;
+  if (typeof value === 'bigint') return value.toString();
+  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
 }
 
 /** Value of `schema` in a verb's document, e.g. "cvmtrace.bench-run/1". */

@@ -1,0 +1,119 @@
+import type { Sink } from './output-file.ts';
+import { formatTable } from './format-table.ts';
+import { schemaName, toJson } from './json.ts';
+
+/** A value of a query's result: bigint for integers of 64 bits and more; lists and structs are arrays and objects. */
+export type CellValue = unknown;
+
+export interface RowColumn {
+  readonly name: string;
+  /** DuckDB's name of the type: "UBIGINT", "VARCHAR" ... */
+  readonly type: string;
+}
+
+/** A result that is read once, some rows at a time. */
+export interface RowSource {
+  readonly columns: readonly RowColumn[];
+  readonly batches: AsyncIterable<readonly (readonly CellValue[])[]>;
+}
+
+/** Text is handed on in pieces of about so many characters. */
+const PIECE_CHARS = 64 * 1024;
+
+/** Comma-separated values with a line of names (RFC 4180, with LF): null is empty, an empty text is "". */
+export async function writeCsv(source: RowSource, sink: Sink): Promise<void> {
+  const header = `${source.columns.map((column) => csvText(column.name)).join(',')}\n`;
+  await writeLines(source, sink, header, (row) => `${row.map(csvCell).join(',')}\n`);
+}
+
+/** One JSON object per line. */
+export async function writeJsonLines(source: RowSource, sink: Sink): Promise<void> {
+  await writeLines(source, sink, '', (row) => `${jsonObject(source.columns, row)}\n`);
+}
+
+/** One document, `{"schema": ..., "columns": [{name, type}], "rows": [{...}], "warnings": [...]}`, written as the rows come. */
+export async function writeJsonDocument(
+  source: RowSource,
+  sink: Sink,
+  verb: string,
+  warnings: readonly string[],
+): Promise<void> {
+  const columns = source.columns.map(({ name, type }) => ({ name, type }));
+  const head = `{"schema":${toJson(schemaName(verb))},"columns":${toJson(columns)},"rows":[`;
+  let separator = '\n';
+  await writeLines(source, sink, head, (row) => {
+    const line = `${separator}${jsonObject(source.columns, row)}`;
+    separator = ',\n';
+    return line;
+  });
+  await sink.write(`\n],"warnings":${toJson(warnings)}}\n`);
+}
+
+/**
+ * A table for people. Its widths need all of its rows, so it takes no more than `maxRows`.
+ * @returns whether there are more rows
+ */
+export async function writeTable(source: RowSource, sink: Sink, maxRows: number): Promise<{ readonly cut: boolean }> {
+  const rows: string[][] = [];
+  let cut = false;
+  for await (const batch of source.batches) {
+    const room = maxRows - rows.length;
+    for (const row of batch.slice(0, room)) rows.push(row.map(tableCell));
+    cut = batch.length > room;
+    if (cut) break;
+  }
+  const columns = source.columns.map(({ name, type }) => ({
+    title: name,
+    align: NUMERIC.test(type) ? ('right' as const) : ('left' as const),
+  }));
+  await sink.write(formatTable(columns, rows));
+  return { cut };
+}
+
+const NUMERIC = /^(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL)/;
+
+async function writeLines(
+  source: RowSource,
+  sink: Sink,
+  header: string,
+  line: (row: readonly CellValue[]) => string,
+): Promise<void> {
+  let piece = header;
+  for await (const batch of source.batches) {
+    for (const row of batch) {
+      piece += line(row);
+      if (piece.length < PIECE_CHARS) continue;
+      await sink.write(piece);
+      piece = '';
+    }
+  }
+  if (piece !== '') await sink.write(piece);
+}
+
+function jsonObject(columns: readonly RowColumn[], row: readonly CellValue[]): string {
+  // Written out by hand: two columns may have the same name, and an object would lose one of them and the order of names such as "1".
+  const members = columns.map(({ name }, index) => `${toJson(name)}:${toJson(row[index] ?? null)}`);
+  return `{${members.join(',')}}`;
+}
+
+function csvCell(value: CellValue): string {
+  if (value === null || value === undefined) return '';
+  const text = cellText(value);
+  return text === '' ? '""' : csvText(text);
+}
+
+function csvText(text: string): string {
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function tableCell(value: CellValue): string {
+  return value === null || value === undefined ? 'NULL' : cellText(value);
+}
+
+/** As JSON has it, without the quotes around a text or a time; a number as JavaScript has it, as JSON has no NaN and no infinity. */
+function cellText(value: CellValue): string {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'number') return String(value);
+  const json = toJson(value);
+  return json.startsWith('"') ? json.slice(1, -1) : json;
+}
