@@ -62,7 +62,8 @@ export interface LeftOutStep {
   readonly reason: string;
 }
 
-export interface TraceMetadata {
+/** What this version writes. */
+export interface KnownMetadata {
   readonly format: { readonly major: number; readonly minor: number };
   readonly tool: { readonly name: string; readonly version: string };
   readonly source: TraceSource;
@@ -83,5 +84,8 @@ export interface TraceMetadata {
   /** Which trace was replayed, and which repetition this is (from 1; 0 is the memory round, whose times are not used). */
   readonly replay?: { readonly of: string; readonly round: number };
   readonly leftOut: readonly LeftOutStep[];
+}
+
+export interface TraceMetadata extends KnownMetadata {
   readonly [key: string]: unknown;
 }
