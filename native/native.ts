@@ -95,7 +95,19 @@ export interface Attempt {
 
 /** Facts about the host that only system calls tell. Nothing is changed; all that is opened is closed. */
 export interface HostFacts {
-  /** Keys are stable, e.g. "kvm.open", "kvm.cap.memory_attributes", "kvm.vm.0", "gmem.create.3", "iommufd.open", "vfio.open". */
+  /**
+   * Stable keys; one is absent if what it needs had failed before.
+   * - `kvm.open`, `kvm.api_version`; `kvm.cap.C` for C of vm_types, exit_hypercall, user_memory2, memory_fault_info, memory_attributes,
+   *   guest_memfd, pre_fault_memory, guest_memfd_flags: the value of the capability on /dev/kvm.
+   * - `kvm.vm.N`: a VM of type N (0 to 5) was made. On it `kvm.vm.N.cap.C` for C of memory_attributes, guest_memfd, guest_memfd_flags, and
+   *   `kvm.vm.N.set_memory_attributes`: the ioctl itself, to private.
+   * - `gmem.create.F` for flags F of 0, 1 (mmap), 3 (mmap, initially shared); with the first `gmem.slot`, `gmem.allocate`, `gmem.cachestat` (value:
+   *   pages seen after allocating 512), `gmem.punch_hole`; with the last that was made `gmem.mmap`, `gmem.touch` (EFAULT is SIGBUS). All on a VM
+   *   of type 0; for the other types the same as `kvm.vm.N.gmem.*`.
+   * - `memory.memfd`, `memory.thp`, `memory.hugetlb_2m` (of 2 MiB, first page written), `memory.cachestat`.
+   * - `vfio.open`, `vfio.api_version`, `vfio.ext.type1v2` (value 1: the container offers it).
+   * - `iommufd.open`, `iommufd.ioas_alloc`, `iommufd.destroy`, `iommufd.test` (the kernel has IOMMU_TEST_CMD).
+   */
   readonly attempts: Readonly<Record<string, Attempt>>;
 }
 

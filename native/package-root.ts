@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -7,6 +7,16 @@ import { fileURLToPath } from 'node:url';
  * `dist/` (the command) use the same files and none is ever copied.
  */
 export const PACKAGE_ROOT = findPackageRoot(dirname(fileURLToPath(import.meta.url)));
+
+/** Version in package.json. */
+export const PACKAGE_VERSION = readVersion();
+
+function readVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8'));
+  const version = typeof manifest === 'object' && manifest !== null && 'version' in manifest ? manifest.version : undefined;
+  if (typeof version !== 'string') throw new Error(`${PACKAGE_ROOT}/package.json has no version`);
+  return version;
+}
 
 function findPackageRoot(from: string): string {
   for (let folder = from; ; folder = dirname(folder)) {

@@ -1,0 +1,207 @@
+#include "executor.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "clock.h"
+#include "op_run.h"
+
+namespace cvmtrace {
+namespace {
+
+// A wake-up from sleep is late by the scheduler's latency; the last stretch is spun instead.
+constexpr uint64_t kSpinNs = 60'000;
+
+// Row of an exit that has begun, and what its operations have come to so far.
+struct OpenExit {
+  bool open = false;
+  size_t row = 0;
+  size_t last = 0;        // row of its last operation
+  uint64_t start_ns = 0;  // since the clock base
+  uint16_t first_error = 0;
+};
+
+// What a VMM would give back to the guest: KVM takes 0, EINVAL and EAGAIN as the result of KVM_HC_MAP_GPA_RANGE.
+int64_t AnswerOf(uint16_t first_error) {
+  if (first_error == 0) return 0;
+  return first_error == EAGAIN ? EAGAIN : EINVAL;
+}
+
+void CpuRelax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+Executor::Executor(Done done) : done_(std::move(done)), handlers_(Handlers()), clock_base_ns_(NowNs()) {}
+
+Executor::~Executor() {
+  RequestStop();
+  Join();
+}
+
+int Executor::Submit(std::unique_ptr<Batch>& batch) {
+  if (!started_) {
+    // The thread takes no signal that is meant for the process, as it would end fallocate(2) early with EINTR. Those
+    // that the thread itself causes cannot be put off.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    for (const int synchronous : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS})
+      sigdelset(&all, synchronous);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(&thread_, nullptr, ThreadMain, this);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (error) return error;
+    started_ = true;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back({std::move(batch)});
+  }
+  wake_.notify_one();
+  return 0;
+}
+
+void Executor::Cancel() {
+  {
+    const std::lock_guard lock(mutex_);
+    for (Queued& queued : queue_) queued.dropped = true;
+    if (running_) cancelled_.store(true, std::memory_order_relaxed);
+  }
+  wake_.notify_one();
+}
+
+bool Executor::RequestStop() {
+  if (!started_) return false;
+  Cancel();
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  return true;
+}
+
+void Executor::Join() {
+  if (!started_) return;
+  pthread_join(thread_, nullptr);
+  started_ = false;
+}
+
+void* Executor::ThreadMain(void* self) {
+  static_cast<Executor*>(self)->Loop();
+  return nullptr;
+}
+
+void Executor::Loop() {
+  tid_ = static_cast<int>(::syscall(SYS_gettid));
+  ::prctl(PR_SET_NAME, "cvmtrace-exec");
+  // Sleeps end when they were asked to, not up to 50 us later.
+  ::prctl(PR_SET_TIMERSLACK, 1);
+  last_end_ns_ = NowNs();
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) break;
+    Queued next = std::move(queue_.front());
+    queue_.pop_front();
+    running_ = true;
+    cancelled_.store(false, std::memory_order_relaxed);
+    lock.unlock();
+
+    Batch& batch = *next.batch;
+    batch.tid = tid_;
+    if (next.dropped) {
+      batch.stopped = batch.count() > 0;
+    } else {
+      Run(batch);
+    }
+    batch.Finish();
+    done_(std::move(next.batch));
+
+    lock.lock();
+    running_ = false;
+  }
+  lock.unlock();
+  objects_.Clear();
+  done_(nullptr);
+}
+
+void Executor::Run(Batch& batch) {
+  if (batch.options().pace == Pace::kAbsolute && absolute_start_ns_ == 0) absolute_start_ns_ = NowNs();
+  OpRun run(batch, objects_, cancelled_, clock_base_ns_);
+  OpenExit exit;
+  size_t row = 0;
+  for (; row < batch.count(); ++row) {
+    if (cancelled_.load(std::memory_order_relaxed)) break;
+    uint64_t due = 0;
+    if (batch.paced() && !WaitForTurn(batch, row, &due)) break;
+
+    run.Select(row);
+    handlers_[batch.op[row]](run);
+
+    last_end_ns_ = run.end_ns();
+    if (due) {
+      const uint64_t start = clock_base_ns_ + batch.ts_ns[row];
+      batch.lag_ns[row] = start > due ? start - due : 0;
+      batch.present[row] |= present::lag_ns;
+    }
+    const uint16_t error = batch.error[row];
+    if (error) {
+      ++batch.failures;
+      if (exit.open && exit.first_error == 0) exit.first_error = error;
+    }
+    if (IsExit(batch.op[row])) {
+      exit = {true, row, row + batch.peer[row], batch.ts_ns[row], 0};
+    }
+    const bool stop = error && batch.options().stop_at_failure;
+    if (exit.open && (row == exit.last || stop)) {
+      batch.dur_ns[exit.row] = last_end_ns_ - clock_base_ns_ - exit.start_ns;
+      batch.result[exit.row] = AnswerOf(exit.first_error);
+      batch.present[exit.row] |= present::result;
+      exit.open = false;
+    }
+    if (stop) {
+      ++row;
+      break;
+    }
+  }
+  // Cancelled half-way: the exit was not answered, so neither its result nor its time are known.
+  if (exit.open) batch.present[exit.row] &= static_cast<Present>(~present::dur_ns);
+  batch.rows = row;
+  batch.stopped = row < batch.count();
+}
+
+bool Executor::WaitForTurn(const Batch& batch, size_t row, uint64_t* due) {
+  const uint64_t pace = batch.pace_ns[row];
+  if (pace == 0) return true;
+  // An hour-long trace is 2^42 ns; the bound only keeps the product from overflowing.
+  const double scaled = std::min(static_cast<double>(pace) * batch.options().pace_factor, 9e15);
+  const uint64_t from = batch.options().pace == Pace::kAbsolute ? absolute_start_ns_ : last_end_ns_;
+  *due = from + static_cast<uint64_t>(scaled);
+  return WaitUntil(*due);
+}
+
+bool Executor::WaitUntil(uint64_t due) {
+  if (NowNs() + kSpinNs < due) {
+    using std::chrono::nanoseconds;
+    const std::chrono::steady_clock::time_point almost(nanoseconds(static_cast<int64_t>(due - kSpinNs)));
+    std::unique_lock lock(mutex_);
+    wake_.wait_until(lock, almost, [this] { return cancelled_.load(std::memory_order_relaxed); });
+  }
+  while (NowNs() < due) {
+    if (cancelled_.load(std::memory_order_relaxed)) return false;
+    CpuRelax();
+  }
+  return !cancelled_.load(std::memory_order_relaxed);
+}
+
+}  // namespace cvmtrace

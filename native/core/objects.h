@@ -1,0 +1,69 @@
+// Kernel objects of one session, by the numbers that a trace uses for them.
+#pragma once
+
+#include <stdint.h>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "scoped_fd.h"
+#include "scoped_map.h"
+
+namespace cvmtrace {
+
+inline constexpr uint64_t kPageSize = 4096;
+
+enum class ObjectKind : uint8_t { kVm, kGuestMemfd, kRam };
+
+struct Object {
+  ObjectKind kind;
+  ScopedFd fd;        // none for anonymous memory
+  ScopedMap map;      // none for a VM, and for a guest_memfd that cannot be mapped
+  uint64_t size = 0;  // bytes of the file or mapping
+  int map_errno = 0;  // why a guest_memfd has no mapping
+  bool hugetlb = false;
+
+  // Whether [offset, offset + len) is inside.
+  bool Contains(uint64_t offset, uint64_t len) const { return offset <= size && len <= size - offset; }
+};
+
+// Written by the executor's thread only, which therefore reads without the lock; other threads read with it. Objects
+// live until Clear().
+class Objects {
+ public:
+  // Numbers index a vector; a trace counts its objects from 1.
+  static constexpr uint32_t kMaxNumber = 65535;
+
+  // Executor's thread. nullptr if there is no such object, or it is of another kind.
+  Object* Find(uint32_t number, ObjectKind kind) const {
+    Object* const object = number < by_number_.size() ? by_number_[number].get() : nullptr;
+    return object && object->kind == kind ? object : nullptr;
+  }
+
+  // Executor's thread. 0, EINVAL for a number above kMaxNumber, or EEXIST.
+  [[nodiscard]] int CheckFree(uint32_t number) const;
+
+  // Executor's thread; only after CheckFree() returned 0.
+  void Add(uint32_t number, std::unique_ptr<Object> object);
+
+  // Executor's thread, or any after it ended.
+  void Clear();
+
+  // Any thread. The lock is held while `use` runs with the object or nullptr.
+  template <typename Use>
+  auto WithObject(uint32_t number, Use use) const {
+    const std::lock_guard lock(mutex_);
+    return use(number < by_number_.size() ? by_number_[number].get() : nullptr);
+  }
+
+  // Any thread.
+  uint32_t count() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::unique_ptr<Object>> by_number_;
+  uint32_t count_ = 0;
+};
+
+}  // namespace cvmtrace

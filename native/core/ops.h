@@ -1,0 +1,64 @@
+// Codes of the operations. Same order as native/ops.ts, where the names are explained; a test compares the two.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace cvmtrace {
+
+#define CVMTRACE_OPS(X)          \
+  X(mark)                        \
+  X(lost)                        \
+  X(exit_map_gpa_range)          \
+  X(exit_memory_fault)           \
+  X(kvm_create_vm)               \
+  X(kvm_create_guest_memfd)      \
+  X(kvm_set_user_memory_region)  \
+  X(kvm_set_user_memory_region2) \
+  X(kvm_set_memory_attributes)   \
+  X(kvm_set_memory_attributes2)  \
+  X(kvm_pre_fault_memory)        \
+  X(ram_create)                  \
+  X(ram_allocate)                \
+  X(ram_punch_hole)              \
+  X(ram_madvise)                 \
+  X(ram_touch)                   \
+  X(gmem_allocate)               \
+  X(gmem_punch_hole)             \
+  X(gmem_touch)                  \
+  X(vfio_map_dma)                \
+  X(vfio_unmap_dma)              \
+  X(vfio_attach_iommufd_pt)      \
+  X(iommufd_ioas_alloc)          \
+  X(iommufd_ioas_map)            \
+  X(iommufd_ioas_map_file)       \
+  X(iommufd_ioas_unmap)          \
+  X(iommufd_ioas_copy)           \
+  X(iommufd_ioas_change_process) \
+  X(iommufd_hwpt_alloc)          \
+  X(iommufd_hwpt_invalidate)     \
+  X(iommufd_fault_queue_alloc)   \
+  X(iommufd_viommu_alloc)        \
+  X(iommufd_vdevice_alloc)       \
+  X(iommu_map)                   \
+  X(iommu_unmap)                 \
+  X(iommu_fault)
+
+// Enumerators are spelled as in traces, so that one search finds an operation in every layer.
+enum class Op : uint8_t {
+#define CVMTRACE_OP_ENUMERATOR(name) name,
+  CVMTRACE_OPS(CVMTRACE_OP_ENUMERATOR)
+#undef CVMTRACE_OP_ENUMERATOR
+};
+
+inline constexpr const char* kOpNames[] = {
+#define CVMTRACE_OP_NAME(name) #name,
+    CVMTRACE_OPS(CVMTRACE_OP_NAME)
+#undef CVMTRACE_OP_NAME
+};
+
+inline constexpr size_t kOpCount = sizeof(kOpNames) / sizeof(kOpNames[0]);
+
+constexpr bool IsExit(Op op) { return op == Op::exit_map_gpa_range || op == Op::exit_memory_fault; }
+
+}  // namespace cvmtrace
