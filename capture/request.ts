@@ -12,10 +12,13 @@ interface Timed {
   readonly vcpu: number;
 }
 
-/** The guest asks for a range to become private or shared: KVM_HC_MAP_GPA_RANGE, or implicitly by a memory fault. */
+/**
+ * A range is to become private or shared. The guest asks for it with KVM_HC_MAP_GPA_RANGE or, implicitly, by a memory fault; or nobody asks and
+ * the VMM sets the attributes by itself (`vmm`), as QEMU does for all memory before the guest starts: then no vCPU waits.
+ */
 export interface ConvertRequest extends Timed {
   readonly kind: 'convert';
-  readonly trigger: 'exit_map_gpa_range' | 'exit_memory_fault';
+  readonly trigger: 'exit_map_gpa_range' | 'exit_memory_fault' | 'vmm';
   /** bytes, multiple of 4 KiB */
   readonly gpa: number;
   /** bytes, multiple of 4 KiB, above 0 */

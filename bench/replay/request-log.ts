@@ -7,7 +7,11 @@ const CHUNK_REQUESTS = 65_536;
 const CHUNK_BYTES = CHUNK_REQUESTS * WORDS * 8;
 
 /** Kinds of requests in the file, by number. */
-const Kind = { convertExplicit: 0, convertImplicit: 1, touch: 2, mark: 3 } as const;
+const KINDS = ['exit_map_gpa_range', 'exit_memory_fault', 'vmm', 'touch', 'mark'] as const;
+
+function kindNumber(kind: (typeof KINDS)[number]): number {
+  return KINDS.indexOf(kind);
+}
 
 /**
  * The requests of a trace in a file of float64 words, so that each run reads them again in bounded memory without a query engine at work beside the
@@ -38,19 +42,19 @@ export class RequestLog implements Disposable {
     words[at + 2] = request.vcpu;
     switch (request.kind) {
       case 'convert':
-        words[at] = request.trigger === 'exit_map_gpa_range' ? Kind.convertExplicit : Kind.convertImplicit;
+        words[at] = kindNumber(request.trigger);
         words[at + 3] = request.gpa;
         words[at + 4] = request.len;
         words[at + 5] = request.to === 'private' ? 1 : 0;
         break;
       case 'touch':
-        words[at] = Kind.touch;
+        words[at] = kindNumber('touch');
         words[at + 3] = request.gpa;
         words[at + 4] = request.len;
         words[at + 5] = (request.side === 'private' ? 1 : 0) + (request.write ? 2 : 0);
         break;
       case 'mark':
-        words[at] = Kind.mark;
+        words[at] = kindNumber('mark');
         words[at + 3] = this.#names.push(request.name) - 1;
     }
     this.#count++;
@@ -75,25 +79,19 @@ export class RequestLog implements Disposable {
   }
 
   #request(words: Float64Array): GuestRequest {
-    const [kind = NaN, paceNs = NaN, vcpu = NaN, gpa = NaN, len = NaN, bits = NaN] = words;
+    const [number = NaN, paceNs = NaN, vcpu = NaN, gpa = NaN, len = NaN, bits = NaN] = words;
+    const kind = KINDS[number] ?? 'mark';
     switch (kind) {
-      case Kind.convertExplicit:
-      case Kind.convertImplicit: {
-        const trigger = kind === Kind.convertExplicit ? 'exit_map_gpa_range' : 'exit_memory_fault';
-        return { kind: 'convert', trigger, gpa, len, to: bits === 1 ? 'private' : 'shared', paceNs, vcpu };
+      case 'exit_map_gpa_range':
+      case 'exit_memory_fault':
+      case 'vmm':
+        return { kind: 'convert', trigger: kind, gpa, len, to: bits === 1 ? 'private' : 'shared', paceNs, vcpu };
+      case 'touch': {
+        const side = (bits & 1) === 1 ? 'private' : 'shared';
+        return { kind, gpa, len, side, write: (bits & 2) === 2, paceNs, vcpu };
       }
-      case Kind.touch:
-        return {
-          kind: 'touch',
-          gpa,
-          len,
-          side: (bits & 1) === 1 ? 'private' : 'shared',
-          write: (bits & 2) === 2,
-          paceNs,
-          vcpu,
-        };
-      default:
-        return { kind: 'mark', name: this.#names[gpa] ?? '', paceNs, vcpu };
+      case 'mark':
+        return { kind, name: this.#names[gpa] ?? '', paceNs, vcpu };
     }
   }
 

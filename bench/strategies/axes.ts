@@ -2,9 +2,9 @@
  * A strategy is a point in a small space: how a VMM answers a conversion. Each axis is one plain option; a preset is a named point that says whom
  * it imitates; `NAME,axis=value` moves one axis.
  */
-import { closest, distance } from 'fastest-levenshtein';
 import { PAGE_BYTES } from '../../capture/request.ts';
 import { formatSize, parseSize } from '../../capture/size.ts';
+import { unknownName } from '../../capture/unknown-name.ts';
 import { CvmtraceError } from '../../native/index.ts';
 
 /** When the memory on the side that a range leaves is given back. */
@@ -68,7 +68,7 @@ export const AXES: ReadonlyMap<string, AxisDescription> = new Map([
  */
 export function parseAxis(axis: string, text: string): Partial<Axes> {
   const description = AXES.get(axis);
-  if (!description) throw unknown('strategy axis', axis, [...AXES.keys()]);
+  if (!description) throw unknownName('strategy axis', axis, [...AXES.keys()]);
   const value = parseValue(description.key, text);
   if (value === undefined) {
     throw new CvmtraceError('USAGE', `strategy axis ${axis} cannot be '${text}'`, {
@@ -118,11 +118,4 @@ function formatValue(value: Axes[keyof Axes]): string {
   if (value.kind !== 'lazy') return value.kind;
   const batch = value.batchBytes === value.limitBytes ? '' : `/${formatSize(value.batchBytes)}`;
   return `lazy:${formatSize(value.limitBytes)}${batch}`;
-}
-
-/** A USAGE error for a name that is none of `valid`; suggests the nearest if it looks like a slip of the pen. */
-export function unknown(what: string, name: string, valid: readonly string[]): CvmtraceError {
-  const nearest = closest(name, [...valid]);
-  const suggestion = distance(name, nearest) <= Math.max(2, name.length / 3) ? `did you mean ${nearest}? ` : '';
-  return new CvmtraceError('USAGE', `no ${what} '${name}'`, { hint: `${suggestion}valid: ${valid.join(', ')}` });
 }

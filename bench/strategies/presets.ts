@@ -1,4 +1,5 @@
-import { type Axes, formatAxes, parseAxis, unknown } from './axes.ts';
+import { unknownName } from '../../capture/unknown-name.ts';
+import { type Axes, formatAxes, parseAxis } from './axes.ts';
 
 export interface Strategy {
   /** As given: a preset's name with the axes that were moved. */
@@ -59,7 +60,7 @@ export function parseStrategy(text: string): Strategy {
   const [name = '', ...changes] = text.split(',').map((part) => part.trim());
   const preset = PRESETS.find((candidate) => candidate.name === name);
   if (!preset)
-    throw unknown(
+    throw unknownName(
       'strategy',
       name,
       PRESETS.map((candidate) => candidate.name),

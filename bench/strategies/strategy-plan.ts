@@ -68,29 +68,45 @@ export class StrategyPlan implements Plan {
         hint: `one request may take ${MAX_OPS_PER_REQUEST}; choose a coarser granularity, 2m or request`,
       });
     }
-    const explicit = request.trigger === 'exit_map_gpa_range';
+    const toPrivate = to === 'private';
+    if (request.trigger === 'vmm') {
+      this.#setAttributes(request, batch);
+      return;
+    }
     const exit = batch.push(request.trigger, {
       gpa,
       len,
-      ...(explicit
-        ? { attrs: to === 'private' ? MAP_GPA_PRIVATE : 0 }
-        : { flags: to === 'private' ? MEMORY_PRIVATE : 0 }),
+      ...(request.trigger === 'exit_map_gpa_range'
+        ? { attrs: toPrivate ? MAP_GPA_PRIVATE : 0 }
+        : { flags: toPrivate ? MEMORY_PRIVATE : 0 }),
       paceNs: request.paceNs,
       vcpu,
     });
-    if (this.#backend.abilities.attributes) {
-      for (const piece of cut(gpa, len, this.#axes.attributes)) {
-        const attrs = to === 'private' ? MEMORY_PRIVATE : 0;
-        batch.push('kvm_set_memory_attributes', { obj: ObjectNumber.vm, ...piece, attrs, flags: 0, vcpu });
-      }
-    }
-    const from: Side = to === 'private' ? 'shared' : 'private';
+    this.#setAttributes({ ...request, paceNs: 0 }, batch);
+    const from: Side = toPrivate ? 'shared' : 'private';
     this.#discard(from, gpa, len, vcpu, batch);
     this.#pending[to].withdraw(gpa, gpa + len);
     if (this.#axes.allocation === 'allocate') {
       for (const part of this.#inSlots(gpa, len)) this.#call('allocate', to, part, vcpu, batch);
     }
     batch.closeExit(exit);
+  }
+
+  #setAttributes({ gpa, len, to, vcpu, paceNs }: ConvertRequest, batch: OpBatch): void {
+    if (!this.#backend.abilities.attributes) return;
+    const attrs = to === 'private' ? MEMORY_PRIVATE : 0;
+    let pauseNs = paceNs;
+    for (const piece of cut(gpa, len, this.#axes.attributes)) {
+      batch.push('kvm_set_memory_attributes', {
+        obj: ObjectNumber.vm,
+        ...piece,
+        attrs,
+        flags: 0,
+        vcpu,
+        paceNs: pauseNs,
+      });
+      pauseNs = 0;
+    }
   }
 
   #discard(side: Side, gpa: number, len: number, vcpu: number, batch: OpBatch): void {

@@ -1,4 +1,5 @@
 import { CvmtraceError, type Native } from '../../native/index.ts';
+import { unknownName } from '../unknown-name.ts';
 import type { Backend, BackendKind } from './backend.ts';
 import { guestMemfd } from './guest-memfd.ts';
 import { twoMemfd } from './two-memfd.ts';
@@ -14,9 +15,7 @@ export async function openBackend(name: string, native: Native): Promise<Backend
   if (name !== 'auto') {
     const kind = BACKENDS.find((candidate) => candidate.name === name);
     if (kind) return kind.open(native);
-    throw new CvmtraceError('USAGE', `no backend '${name}'`, {
-      hint: `valid: auto, ${BACKENDS.map((candidate) => candidate.name).join(', ')}`,
-    });
+    throw unknownName('backend', name, ['auto', ...BACKENDS.map((candidate) => candidate.name)]);
   }
   const reasons: string[] = [];
   for (const kind of BACKENDS) {

@@ -1,0 +1,64 @@
+import { freemem } from 'node:os';
+import type { Backend } from '../../capture/backends/backend.ts';
+import type { GuestRequest } from '../../capture/request.ts';
+import type { SlotRange } from '../../capture/trace/metadata.ts';
+import { CvmtraceError, OpBatch } from '../../native/index.ts';
+import { StrategyPlan } from '../strategies/strategy-plan.ts';
+import type { Strategy } from '../strategies/presets.ts';
+import { formatSize } from '../../capture/size.ts';
+import { MemoryModel } from './memory-model.ts';
+
+/** What a strategy will do to memory if every call works, computed before anything runs. */
+export interface Forecast {
+  /** Number (from 1) of the request after which most memory is held on both sides. */
+  readonly peakAfterRequest: number;
+  /** Most bytes held at any time, both sides together. */
+  readonly peakBytes: number;
+}
+
+export function forecast(
+  strategy: Strategy,
+  backend: Backend,
+  slots: readonly SlotRange[],
+  requests: Iterable<GuestRequest>,
+): Forecast {
+  const plan = new StrategyPlan(strategy.axes, backend, slots);
+  const model = new MemoryModel(backend.abilities.attributes);
+  let number = 0;
+  let peakAfterRequest = 0;
+  let peakBoth = -1;
+  for (const request of requests) {
+    const batch = new OpBatch(16);
+    plan.apply(request, batch);
+    model.applyPlanned(batch);
+    number++;
+    if (model.heldBytes.both > peakBoth) {
+      peakBoth = model.heldBytes.both;
+      peakAfterRequest = number;
+    }
+  }
+  return { peakAfterRequest, peakBytes: model.peakBytes };
+}
+
+/**
+ * Refuses a run that would need more memory than the host can give: the kernel would end it, or another process, in the middle.
+ * @throws CvmtraceError UNAVAILABLE
+ */
+export function assertFits(what: string, peakBytes: number): void {
+  const available = availableMemory();
+  if (peakBytes <= available) return;
+  throw new CvmtraceError(
+    'UNAVAILABLE',
+    `${what} would hold ${formatSize(peakBytes)} of memory, and ${formatSize(floorToMiB(available))} are available`,
+    { hint: 'attributes-only and eager discards hold the least; or use a host with as much memory as the guest' },
+  );
+}
+
+/** Bytes that can be allocated without swapping, within the control group if there is one. */
+function availableMemory(): number {
+  return process.availableMemory?.() ?? freemem();
+}
+
+function floorToMiB(bytes: number): number {
+  return Math.floor(bytes / 2 ** 20) * 2 ** 20;
+}

@@ -1,0 +1,74 @@
+/** Executes requests and records them in a trace: what `run` and `replay` have in common. */
+import { CvmtraceError, type ExecuteOptions, PACKAGE_VERSION } from '../native/index.ts';
+import { executeRequests, type ExecutionOptions, type ExecutionSummary } from './execute-requests.ts';
+import { FORMAT_VERSION, type KnownMetadata, type TraceMetadata } from './trace/metadata.ts';
+import { TraceWriter } from './trace/writer.ts';
+
+/** Metadata that the caller knows; the clock, the format and what the backend is are filled in here. */
+export type RunMetadata = Omit<KnownMetadata, 'format' | 'tool' | 'clock' | 'backend' | 'leftOut' | 'pacing'>;
+
+export interface RecordingOptions extends Omit<ExecutionOptions, 'onRows' | 'onStart'> {
+  /** The trace's final name. */
+  readonly out: string;
+  readonly force: boolean;
+  readonly metadata: RunMetadata;
+  /** Sees the rows of each batch after they were written. */
+  readonly onRows?: ExecutionOptions['onRows'];
+}
+
+/** Exit status in the last row of a trace that the user interrupted: 128 + SIGINT. */
+const INTERRUPTED = 130;
+
+/**
+ * Writes one trace. An interrupt ends it cleanly: what has run is a whole trace. If it cannot be written, NAME.partial stays for `recover`.
+ * @throws CvmtraceError IO if the trace exists or cannot be written; what `executeRequests` throws.
+ */
+export async function recordRequests(options: RecordingOptions): Promise<ExecutionSummary> {
+  const { out, force, backend, pacing } = options;
+  let writer: TraceWriter | undefined;
+  try {
+    const summary = await executeRequests({
+      ...options,
+      onStart: (clockBaseNs) => {
+        const metadata = completeMetadata(options, clockBaseNs);
+        writer = TraceWriter.create(out, metadata, { force, paced: isPaced(pacing) });
+      },
+      onRows: (rows, details) => {
+        writer?.append({ ...rows, detail: details, pid: process.pid, tid: rows.tid });
+        options.onRows?.(rows, details);
+      },
+    });
+    writer?.finish({ exitStatus: summary.interrupted ? INTERRUPTED : 0, lostEvents: 0 });
+    return summary;
+  } catch (error) {
+    if (error instanceof CvmtraceError && error.code === 'IO') writer?.abort();
+    else writer?.discard();
+    throw error;
+  }
+
+  function completeMetadata(of: RecordingOptions, clockBaseNs: bigint): TraceMetadata {
+    const { mode, factor } = describePacing(of.pacing);
+    return {
+      ...of.metadata,
+      format: FORMAT_VERSION,
+      tool: { name: 'cvmtrace', version: PACKAGE_VERSION },
+      clock: { name: 'CLOCK_MONOTONIC', baseNs: String(clockBaseNs), wallOffsetNs: String(wallOffsetNs()) },
+      backend: { name: backend.name, standIn: backend.standIn },
+      pacing: { mode, factor },
+      leftOut: backend.leftOut,
+    };
+  }
+}
+
+function isPaced(pacing: ExecuteOptions): boolean {
+  return describePacing(pacing).mode !== 'asap';
+}
+
+function describePacing({ pace = 'asap', paceFactor = 1 }: ExecuteOptions): NonNullable<TraceMetadata['pacing']> {
+  return { mode: pace, factor: paceFactor };
+}
+
+/** ns to add to CLOCK_MONOTONIC (which process.hrtime reads) to get ns since 1970. */
+function wallOffsetNs(): bigint {
+  return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n - process.hrtime.bigint();
+}
