@@ -84,7 +84,7 @@ test.each([0, 1, 3])('json of %i rows is one document', async (count) => {
   expect(JSON.parse(sink.text)).toMatchObject({
     schema: 'cvmtrace.sql/1',
     columns: COLUMNS,
-    rows: { length: count } as object,
+    rows: { length: count },
     warnings: ['w'],
   });
 });

@@ -42,7 +42,10 @@ export async function main(argv: readonly string[], io: Io, verbs: readonly Verb
   const program = buildProgram(verbs, async (verb, command) => {
     const { json, quiet, color } = command.opts<GlobalOptions & { color: boolean }>();
     const output = new Output(io, { verb: verbPath(command), json, quiet });
-    status = await verb.run({ io, output, style: styleFor(io, color), json, quiet, signal: abort.signal }, command);
+    status = await verb.run(
+      { argv, io, output, style: styleFor(io, color), json, quiet, argv, signal: abort.signal },
+      command,
+    );
   });
   forEachCommand(program, (command) => {
     command.configureOutput({

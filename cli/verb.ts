@@ -12,11 +12,15 @@ export interface GlobalOptions {
 
 /** What a verb runs with. */
 export interface VerbContext {
+  /** The whole command line, without the program's name: traces say how they came about. */
+  readonly argv: readonly string[];
   readonly io: Io;
   readonly output: Output;
   readonly style: Style;
   readonly json: boolean;
   readonly quiet: boolean;
+  /** The command line as it was typed, without the program's name. */
+  readonly argv: readonly string[];
   /** Aborted, with a CvmtraceError INTERRUPTED as its reason, when the user interrupts. A verb that takes long hands it on or looks at it. */
   readonly signal: AbortSignal;
 }

@@ -1,0 +1,183 @@
+import type { ReplayReport, StrategyResult } from '../bench/replay/replay.ts';
+import type { Interval } from '../bench/stats/interval.ts';
+import { errnoName } from './errno-name.ts';
+import { formatBytes } from './format-bytes.ts';
+import { formatCount } from './format-count.ts';
+import { formatDuration } from './format-duration.ts';
+import { formatTable } from './format-table.ts';
+import type { Style } from './style.ts';
+
+/** The comparison of a replay, as text. */
+export function formatReplay(report: ReplayReport, style: Style): string {
+  // A number from an emulator or a stand-in says so in its own cell, so that a copied line cannot lose it.
+  const words = [...(report.backend.standIn ? ['stand-in'] : []), ...(report.emulated ? ['emulated'] : [])];
+  const qualified = (text: string): string => [text, ...words].join(' ');
+  const time = (ns: number): string => qualified(formatDuration(ns));
+  return [
+    `${report.trace}: ${formatCount(report.recorded.requests)} requests replayed on ${report.backend.name}, ${pace(report)}, ` +
+      `${report.rounds} rounds of each strategy in turns; intervals are 95 %`,
+    ...notes(report),
+    '',
+    style.heading('How long a vCPU stands still in a conversion'),
+    stallTable(report, time),
+    style.heading('What that does to the boot'),
+    bootTable(report, time),
+    style.heading('Memory'),
+    memoryTable(report, qualified),
+    style.heading('Operations per run'),
+    operationTable(report),
+  ].join('\n');
+}
+
+function pace({ pacing }: ReplayReport): string {
+  return pacing.mode === 'asap' ? 'as fast as possible' : `at ${pacing.factor} times the recorded pace`;
+}
+
+function notes(report: ReplayReport): string[] {
+  const skipped = Object.entries(report.recorded.skipped);
+  return [
+    ...report.leftOut.map((step) => `left out: ${step.step}${step.errno ? ` (${step.errno})` : ''}: ${step.reason}`),
+    ...(skipped.length > 0
+      ? [`rows skipped: ${skipped.map(([why, count]) => `${formatCount(count)} ${why}`).join(', ')}`]
+      : []),
+    ...((report.recorded.times?.vcpus.length ?? 0) > 1
+      ? ['the requests of all vCPUs run one after another on one thread']
+      : []),
+    ...(report.recorded.slotsFrom === 'requests'
+      ? ['the trace names no memory slot: slots are the 2M blocks that its requests touch']
+      : []),
+  ];
+}
+
+function stallTable(report: ReplayReport, time: (ns: number) => string): string {
+  return formatTable(
+    [
+      { title: 'STRATEGY' },
+      ...['TOTAL', 'INTERVAL', 'P50', 'P99', 'MAX', `RATIO TO ${report.strategies[0]?.name ?? ''}`].map(right),
+    ],
+    report.strategies.map((strategy, index) => [
+      strategy.name,
+      time(strategy.stallNs.value),
+      range(strategy.stallNs, formatDuration),
+      time(strategy.stallP50Ns),
+      time(strategy.stallP99Ns),
+      time(strategy.stallMaxNs),
+      ratio(strategy.stallRatio, index),
+    ]),
+  );
+}
+
+function bootTable(report: ReplayReport, time: (ns: number) => string): string {
+  const { times } = report.recorded;
+  const paced = report.pacing.mode !== 'asap';
+  return formatTable(
+    [
+      { title: 'STRATEGY' },
+      ...[
+        'FAULTS',
+        'STALL + FAULTS',
+        `RATIO TO ${report.strategies[0]?.name ?? ''}`,
+        'WALL',
+        'ESTIMATED BOOT',
+        'INTERVAL',
+        ...(paced ? ['LAG P50', 'LAG P99', 'LAG MAX'] : []),
+      ].map(right),
+    ],
+    [
+      ...(times
+        ? [
+            [
+              'as recorded',
+              formatDuration(sum(times.vcpus.map((vcpu) => vcpu.faultNs))),
+              formatDuration(sum(times.vcpus.map((vcpu) => vcpu.faultNs + vcpu.stallNs))),
+              '',
+              formatDuration(times.wallNs),
+              formatDuration(times.wallNs),
+              '',
+              ...(paced ? ['', '', ''] : []),
+            ],
+          ]
+        : []),
+      ...report.strategies.map((strategy, index) => [
+        strategy.name,
+        time(strategy.faultNs.value),
+        time(strategy.faultNs.value + strategy.stallNs.value),
+        ratio(strategy.hostTimeRatio, index),
+        time(strategy.wallNs.value),
+        strategy.estimatedBootNs ? `${time(strategy.estimatedBootNs.value)} modelled` : 'no times recorded',
+        strategy.estimatedBootNs ? range(strategy.estimatedBootNs, formatDuration) : '',
+        ...(paced ? lagCells(strategy, time) : []),
+      ]),
+    ],
+  );
+}
+
+function lagCells({ lag }: StrategyResult, time: (ns: number) => string): string[] {
+  return lag ? [time(lag.p50Ns), time(lag.p99Ns), time(lag.maxNs)] : ['', '', ''];
+}
+
+function memoryTable(report: ReplayReport, qualified: (text: string) => string): string {
+  const samples = report.strategies[0]?.memory.sampled;
+  return formatTable(
+    [
+      { title: 'STRATEGY' },
+      ...[
+        'HELD TWICE, PEAK (computed)',
+        `HELD TWICE, PEAK (${samples?.source ?? ''} at ${samples?.samples ?? 0} points)`,
+        'PAGES AS COMPUTED',
+        'STILL OWED',
+        'FINAL STATE',
+        'FAILED',
+      ].map(right),
+    ],
+    report.strategies.map(({ name, memory, finalStateEqual, failures }) => {
+      const { sampled } = memory;
+      const agree = sampled.disagreements === 0 ? 'yes' : `not at ${sampled.disagreements} points`;
+      return [
+        name,
+        qualified(formatBytes(memory.peakBothBytes)),
+        sampled.peakBothBytesMeasured === null
+          ? `unknown: ${sampled.unavailable ?? 'no sample'}`
+          : qualified(formatBytes(sampled.peakBothBytesMeasured)),
+        sampled.peakBothBytesMeasured === null ? 'unknown' : agree,
+        formatBytes(memory.pendingBytes),
+        finalStateEqual ? 'as recorded' : 'differs',
+        failures.length === 0
+          ? '0'
+          : failures.map(({ op, errno, count }) => `${formatCount(count)} ${op} ${errnoName(errno)}`).join(', '),
+      ];
+    }),
+  );
+}
+
+function operationTable({ strategies }: ReplayReport): string {
+  const ops = [...new Set(strategies.flatMap((strategy) => strategy.operations.map(({ op }) => op)))];
+  return formatTable(
+    [{ title: 'OPERATION' }, ...strategies.map((strategy) => right(strategy.name))],
+    ops.map((name) => [
+      name,
+      ...strategies.map((strategy) => {
+        const operation = strategy.operations.find(({ op }) => op === name);
+        return operation ? formatCount(operation.perRun) : '0';
+      }),
+    ]),
+  );
+}
+
+function ratio(interval: Interval | null, index: number): string {
+  if (index === 0) return '1';
+  if (!interval) return 'none: no time';
+  return `${interval.value.toPrecision(3)}${interval.low === null ? '' : ` ${range(interval, (value) => value.toPrecision(3))}`}`;
+}
+
+function range({ low, high }: Interval, format: (value: number) => string): string {
+  return low === null || high === null ? 'one run' : `${format(low)} .. ${format(high)}`;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+function right(title: string): { title: string; align: 'right' } {
+  return { title, align: 'right' };
+}
