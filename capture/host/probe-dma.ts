@@ -1,0 +1,148 @@
+import { PAGE_BYTES } from '../request.ts';
+import { formatSize } from '../size.ts';
+import {
+  configOff,
+  deniedDevice,
+  isOff,
+  isOlder,
+  tooOld,
+  triedRow,
+  type Evidence,
+  type ProbeRow,
+  type Reason,
+} from './probe-row.ts';
+import type { ConfigSymbol } from './kernel-config.ts';
+
+const AREA = 'dma';
+/** What the module starts with (drivers/vfio/vfio_iommu_type1.c: U16_MAX). */
+const DEFAULT_ENTRY_LIMIT = 65_535;
+
+/** VFIO type1, iommufd and what they need. No device is opened, bound or changed. */
+export function dmaRows(evidence: Evidence): readonly ProbeRow[] {
+  return [
+    iommuRow(evidence),
+    triedRow(evidence, {
+      area: AREA,
+      step: 'type1',
+      key: 'vfio.ext.type1v2',
+      needs: '/dev/vfio/vfio',
+      found: () => 'the VFIO container offers type1v2',
+      accepts: (value = 0) => value > 0,
+      symbol: 'CONFIG_VFIO_IOMMU_TYPE1',
+    }),
+    triedRow(evidence, {
+      area: AREA,
+      step: 'vfio-container',
+      key: 'vfio.open',
+      needs: '/dev/vfio/vfio',
+      found: () => '/dev/vfio/vfio opens',
+      reasons: deviceReasons(evidence, '/dev/vfio/vfio', 'CONFIG_VFIO', 'vfio-pci'),
+    }),
+    vfioDevicesRow(evidence),
+    entryLimitRow(evidence),
+    triedRow(evidence, {
+      area: AREA,
+      step: 'iommufd',
+      key: 'iommufd.open',
+      needs: '/dev/iommu',
+      found: () => '/dev/iommu opens',
+      reasons: deviceReasons(evidence, '/dev/iommu', 'CONFIG_IOMMUFD', 'iommufd', '6.2'),
+    }),
+    triedRow(evidence, {
+      area: AREA,
+      step: 'ioas',
+      key: 'iommufd.ioas_alloc',
+      needs: '/dev/iommu',
+      found: () => 'IOMMU_IOAS_ALLOC makes an address space (mapping in it pins nothing without a device)',
+      since: '6.2',
+    }),
+    triedRow(evidence, {
+      area: AREA,
+      step: 'mock',
+      key: 'iommufd.test',
+      needs: '/dev/iommu',
+      found: () => 'IOMMU_TEST_CMD: mock devices, so that mappings pin pages without hardware',
+      since: '6.2',
+      symbol: 'CONFIG_IOMMUFD_TEST',
+    }),
+  ];
+}
+
+function iommuRow({ files }: Evidence): ProbeRow {
+  const units = files.list('/sys/class/iommu');
+  const groups = files.list('/sys/kernel/iommu_groups').length;
+  const row = { area: AREA, step: 'iommu' };
+  if (units.length > 0) return { ...row, works: true, found: `${units.join(', ')}; ${groups} groups` };
+  return {
+    ...row,
+    works: false,
+    found: 'no IOMMU is in use (/sys/class/iommu is empty)',
+    remedy:
+      'turn VT-d or AMD-Vi on in the firmware set-up and boot with intel_iommu=on; in a VM, give it an emulated IOMMU',
+  };
+}
+
+/** Why a device file of VFIO or iommufd does not open, by errno. */
+function deviceReasons(
+  evidence: Evidence,
+  path: string,
+  symbol: ConfigSymbol,
+  module: string,
+  since?: string,
+): Readonly<Record<string, Reason>> {
+  const absent = whyAbsent(evidence, path, symbol, module, since);
+  return {
+    ENOENT: absent,
+    ENODEV: absent,
+    ENXIO: absent,
+    EACCES: deniedDevice(evidence.files, path),
+    EPERM: {
+      found: `${path} is there, but the device rules of this container or cgroup forbid it`,
+      remedy: `start the container with --device ${path}`,
+    },
+  };
+}
+
+function whyAbsent(evidence: Evidence, path: string, symbol: ConfigSymbol, module: string, since?: string): Reason {
+  const said = `no ${path}`;
+  if (since !== undefined && isOlder(evidence.release, since)) return tooOld(evidence.release, since, said);
+  if (isOff(evidence, symbol)) return configOff(symbol, said);
+  return { found: `${said}: ${module} is not loaded`, remedy: `as root: modprobe ${module}` };
+}
+
+function vfioDevicesRow({ files }: Evidence): ProbeRow {
+  const groups = files.list('/dev/vfio').filter((name) => name !== 'vfio' && name !== 'devices');
+  const devices = files.list('/dev/vfio/devices');
+  const row = { area: AREA, step: 'vfio-device' };
+  if (groups.length + devices.length > 0) {
+    const parts = [
+      ...(groups.length > 0 ? [`groups ${groups.join(', ')}`] : []),
+      ...(devices.length > 0 ? [`cdev ${devices.join(', ')}`] : []),
+    ];
+    return { ...row, works: true, found: parts.join('; ') };
+  }
+  return {
+    ...row,
+    works: false,
+    found: 'no device is bound to a VFIO driver',
+    remedy: 'bind a device that the host can spare to vfio-pci (driverctl set-override ADDRESS vfio-pci)',
+  };
+}
+
+function entryLimitRow({ files }: Evidence): ProbeRow {
+  const row = { area: AREA, step: 'dma-entry-limit' };
+  const path = '/sys/module/vfio_iommu_type1/parameters/dma_entry_limit';
+  const limit = files.number(path);
+  if (limit === undefined) {
+    return {
+      ...row,
+      works: null,
+      found: `no ${path}: vfio_iommu_type1 is not loaded`,
+      remedy: 'as root: modprobe vfio_iommu_type1',
+    };
+  }
+  const found = `${limit} mappings in a container: ${formatSize(Math.floor((limit * PAGE_BYTES) / 2 ** 20) * 2 ** 20)} if each is of 4 KiB`;
+  if (limit > DEFAULT_ENTRY_LIMIT) return { ...row, works: true, found };
+  // The limit works as it is; a guest with more shared memory runs into it.
+  return { ...row, works: true, found, remedy: `for more, as root: echo NUMBER > ${path}` };
+}

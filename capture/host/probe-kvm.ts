@@ -1,0 +1,152 @@
+import { deniedDevice, hasFlag, isOff, triedRow, type Evidence, type ProbeRow, type Reason } from './probe-row.ts';
+
+const AREA = 'guest-memfd';
+/** KVM_HC_MAP_GPA_RANGE in the mask of KVM_CAP_EXIT_HYPERCALL. */
+const MAP_GPA_RANGE_EXITS = 1 << 12;
+
+/** Steps of the guest-memfd backend, in the order in which it takes them. */
+export function guestMemfdRows(evidence: Evidence): readonly ProbeRow[] {
+  // As the backend does: a VM with private memory where KVM has one, else a default VM.
+  const isProtected = evidence.attempts?.['kvm.vm.1.gmem.create.0']?.errno === 0;
+  const vm = isProtected ? 'kvm.vm.1' : 'kvm.vm.0';
+  const gmem = isProtected ? 'kvm.vm.1.gmem' : 'gmem';
+  const type = isProtected ? 'sw-protected' : 'default';
+  const row = (step: string, tried: Omit<Parameters<typeof triedRow>[1], 'area' | 'step'>) =>
+    triedRow(evidence, { area: AREA, step, ...tried });
+  return [
+    row('open-kvm', {
+      key: 'kvm.open',
+      needs: '/dev/kvm',
+      found: () => '/dev/kvm opens',
+      reasons: openReasons(evidence),
+    }),
+    row('create-vm', {
+      key: vm,
+      needs: '/dev/kvm',
+      found: () => `a VM of type ${type}`,
+      reasons: {
+        EBUSY: { found: 'another hypervisor holds the CPU', remedy: 'stop VirtualBox, VMware or whoever it is' },
+        ENOMEM: { found: 'no memory for a VM', remedy: 'free memory, or raise the memory limit of the cgroup' },
+      },
+    }),
+    row('guest-memfd', {
+      key: `${gmem}.create.0`,
+      needs: 'a VM',
+      found: () => `a VM of type ${type} has guest_memfd`,
+      since: '6.8',
+      reasons: guestMemfdReasons(evidence),
+    }),
+    row('memory-slot', {
+      key: `${gmem}.slot`,
+      needs: 'a guest_memfd',
+      found: () => 'KVM_SET_USER_MEMORY_REGION2 takes a shared and a private side',
+      since: '6.8',
+    }),
+    row('allocate', {
+      key: `${gmem}.allocate`,
+      needs: 'a guest_memfd',
+      found: () => 'fallocate on a guest_memfd',
+    }),
+    row('discard', {
+      key: `${gmem}.punch_hole`,
+      needs: 'a guest_memfd',
+      found: () => 'FALLOC_FL_PUNCH_HOLE on a guest_memfd',
+    }),
+    row('private-touch', {
+      key: `${gmem}.touch`,
+      needs: 'a guest_memfd that can be mapped (Linux 6.18, and a VM without private memory)',
+      found: () => 'pages of a guest_memfd are touched through a host mapping',
+      since: '6.18',
+      reasons: {
+        EFAULT: {
+          found: 'the guest_memfd can be mapped, but its pages are private: only a guest can touch them (SIGBUS)',
+          remedy: 'a kernel whose guest_memfd takes INIT_SHARED for this type of VM',
+        },
+      },
+    }),
+    row('attributes', {
+      key: `${vm}.set_memory_attributes`,
+      needs: 'a VM',
+      found: () => `KVM_SET_MEMORY_ATTRIBUTES on a VM of type ${type}`,
+      since: '6.8',
+      symbol: 'CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES',
+      reasons: attributeReasons(evidence),
+    }),
+    row('resident-bytes', {
+      key: `${gmem}.cachestat`,
+      needs: 'an allocated guest_memfd',
+      found: () => 'cachestat counts the pages of a guest_memfd',
+      since: '6.5',
+    }),
+    row('pre-fault', {
+      key: 'kvm.cap.pre_fault_memory',
+      needs: '/dev/kvm',
+      found: () => 'KVM_PRE_FAULT_MEMORY',
+      accepts: (value = 0) => value > 0,
+      since: '6.11',
+      symbol: 'CONFIG_KVM_GENERIC_PRE_FAULT_MEMORY',
+    }),
+    row('map-gpa-exit', {
+      key: 'kvm.cap.exit_hypercall',
+      needs: '/dev/kvm',
+      found: () => "a guest's KVM_HC_MAP_GPA_RANGE can be handed to the VMM",
+      accepts: (value = 0) => (value & MAP_GPA_RANGE_EXITS) !== 0,
+    }),
+  ];
+}
+
+function openReasons(evidence: Evidence): Readonly<Record<string, Reason>> {
+  const absent = whyNoKvm(evidence);
+  return {
+    ENOENT: absent,
+    // The device node is made before the module is loaded; opening it then finds no driver.
+    ENODEV: absent,
+    ENXIO: absent,
+    EACCES: deniedDevice(evidence.files, '/dev/kvm'),
+    EPERM: {
+      found: '/dev/kvm is there, but the device rules of this container or cgroup forbid it',
+      remedy: 'start the container with --device /dev/kvm',
+    },
+  };
+}
+
+function whyNoKvm(evidence: Evidence): Reason {
+  if (isOff(evidence, 'CONFIG_KVM')) {
+    return { found: 'no /dev/kvm: CONFIG_KVM is off', remedy: 'boot a kernel with CONFIG_KVM' };
+  }
+  const module = hasFlag(evidence, 'vmx') ? 'kvm_intel' : hasFlag(evidence, 'svm') ? 'kvm_amd' : undefined;
+  if (module !== undefined) return { found: 'no /dev/kvm: KVM is not loaded', remedy: `as root: modprobe ${module}` };
+  return {
+    found: 'no /dev/kvm, and the CPU shows no virtualisation (neither vmx nor svm in /proc/cpuinfo)',
+    remedy:
+      evidence.hypervisor.hypervisor === null
+        ? 'turn virtualisation on in the firmware set-up'
+        : 'turn nested virtualisation on in the host that this machine is a guest of, or use the two-memfd backend',
+  };
+}
+
+function guestMemfdReasons(evidence: Evidence): Readonly<Record<string, Reason>> {
+  if (!isOff(evidence, 'CONFIG_KVM_PRIVATE_MEM') || !isOff(evidence, 'CONFIG_KVM_GUEST_MEMFD')) {
+    // Up to 6.17 only a VM with private memory has it, which a default VM is not.
+    const refused: Reason = {
+      found: 'this KVM gives a default VM no guest_memfd, and has no software-protected VM',
+      remedy: 'boot Linux 6.18 or later, or a kernel with CONFIG_KVM_SW_PROTECTED_VM',
+    };
+    return evidence.config.path === null ? {} : { EINVAL: refused };
+  }
+  const off: Reason = {
+    found: 'guest_memfd is not in this kernel: CONFIG_KVM_PRIVATE_MEM (to 6.17) and CONFIG_KVM_GUEST_MEMFD are off',
+    remedy: 'boot Linux 6.18 or later with KVM, or a kernel with CONFIG_KVM_SW_PROTECTED_VM',
+  };
+  return { ENOTTY: off, EINVAL: off };
+}
+
+function attributeReasons(evidence: Evidence): Readonly<Record<string, Reason>> {
+  if (isOff(evidence, 'CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES')) return {};
+  return {
+    EINVAL: {
+      found: 'a default VM has no private memory, so that nothing can be made private in it',
+      remedy: 'boot a kernel with CONFIG_KVM_SW_PROTECTED_VM, or use an SNP or TDX host',
+    },
+  };
+}

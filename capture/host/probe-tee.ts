@@ -1,0 +1,135 @@
+import { moduleSwitch } from './host-info.ts';
+import {
+  configOff,
+  hasFlag,
+  isOff,
+  isOlder,
+  tooOld,
+  triedRow,
+  type Evidence,
+  type ProbeRow,
+  type Reason,
+} from './probe-row.ts';
+import type { ConfigSymbol } from './kernel-config.ts';
+
+const AREA = 'tee';
+
+/** A TEE that KVM runs guests in, if the machine has it and the module was told to use it. */
+interface Tee {
+  readonly step: string;
+  /** Argument of KVM_CREATE_VM (arch/x86/include/uapi/asm/kvm.h). */
+  readonly vmType: number;
+  readonly name: string;
+  readonly vendor: string;
+  readonly hardware: string;
+  readonly module: string;
+  readonly parameter: string;
+  readonly symbol: ConfigSymbol;
+  readonly since: string;
+  /** In /proc/cpuinfo where the platform has it turned on. */
+  readonly flag: string;
+  readonly firmware: string;
+}
+
+const TEES: readonly Tee[] = [
+  {
+    step: 'snp',
+    vmType: 4,
+    name: 'SEV-SNP',
+    vendor: 'AuthenticAMD',
+    hardware: 'an AMD EPYC of the third generation or later',
+    module: 'kvm_amd',
+    parameter: 'sev_snp',
+    symbol: 'CONFIG_KVM_AMD_SEV',
+    since: '6.11',
+    flag: 'sev_snp',
+    firmware:
+      'turn on SMEE, SEV-SNP and the RMP table in the firmware set-up, and boot with amd_iommu=on and without iommu=pt',
+  },
+  {
+    step: 'tdx',
+    vmType: 5,
+    name: 'TDX',
+    vendor: 'GenuineIntel',
+    hardware: 'an Intel Xeon of the fifth generation or later',
+    module: 'kvm_intel',
+    parameter: 'tdx',
+    symbol: 'CONFIG_KVM_INTEL_TDX',
+    since: '6.16',
+    flag: 'tdx_host_platform',
+    firmware: 'turn on TME-MT and TDX in the firmware set-up',
+  },
+];
+
+/** Which confidential guests this host's KVM can run. */
+export function teeRows(evidence: Evidence): readonly ProbeRow[] {
+  return [softwareProtectedRow(evidence), ...TEES.map((tee) => teeRow(evidence, tee))];
+}
+
+function softwareProtectedRow(evidence: Evidence): ProbeRow {
+  const noTdp = moduleSwitch(evidence.files, 'kvm', 'tdp_mmu') === false;
+  return triedRow(evidence, {
+    area: AREA,
+    step: 'sw-protected',
+    key: 'kvm.vm.1',
+    needs: '/dev/kvm',
+    found: () => 'KVM_X86_SW_PROTECTED_VM: private memory without hardware, for development',
+    since: '6.8',
+    symbol: 'CONFIG_KVM_SW_PROTECTED_VM',
+    // Only if the symbol is not known to be off: that is the nearer reason.
+    reasons:
+      noTdp && !isOff(evidence, 'CONFIG_KVM_SW_PROTECTED_VM')
+        ? {
+            EINVAL: {
+              found: 'kvm.tdp_mmu is N: software-protected VMs need the TDP MMU, and with it EPT or NPT',
+              remedy: 'use a host (or a nested one) whose KVM has EPT or NPT',
+            },
+          }
+        : {},
+  });
+}
+
+function teeRow(evidence: Evidence, tee: Tee): ProbeRow {
+  const row = { area: AREA, step: tee.step };
+  const attempt = evidence.attempts?.[`kvm.vm.${tee.vmType}`];
+  const isOn = moduleSwitch(evidence.files, tee.module, tee.parameter);
+  if (attempt?.errno === 0) return { ...row, works: true, found: `KVM makes ${tee.name} VMs` };
+  if (!isOn) return { ...row, works: false, ...whyOff(evidence, tee, isOn) };
+  const says = `${tee.module}.${tee.parameter} is Y`;
+  if (!attempt) return { ...row, works: evidence.attempts ? false : null, found: `${says}, but no VM was tried` };
+  const errno = evidence.errnoName(attempt.errno);
+  return {
+    ...row,
+    works: false,
+    errno,
+    found: `${says}, but ${attempt.call}: ${errno}`,
+    remedy: 'look for the reason in dmesg',
+  };
+}
+
+/** The first thing in the way, from the machine up to the module. */
+function whyOff(evidence: Evidence, tee: Tee, isOn: boolean | undefined): Reason {
+  const vendor = /^vendor_id\s*:\s*(.*)$/m.exec(evidence.cpuinfo)?.[1] ?? 'unknown';
+  if (vendor !== tee.vendor) {
+    return { found: `the CPU (${vendor}) has no ${tee.name}`, remedy: `use a machine with ${tee.hardware}` };
+  }
+  const { hypervisor } = evidence.hypervisor;
+  if (hypervisor !== null) {
+    return {
+      found: `this machine is a guest itself (${hypervisor}), and ${tee.name} guests do not nest`,
+      remedy: `use a bare-metal machine with ${tee.hardware}`,
+    };
+  }
+  const off = `no ${tee.name}`;
+  if (isOlder(evidence.release, tee.since)) return tooOld(evidence.release, tee.since, off);
+  if (isOff(evidence, tee.symbol)) return configOff(tee.symbol, off);
+  if (!hasFlag(evidence, tee.flag)) {
+    return { found: `${off}: /proc/cpuinfo has no flag ${tee.flag}`, remedy: tee.firmware };
+  }
+  if (isOn === undefined)
+    return { found: `${off}: ${tee.module} is not loaded`, remedy: `as root: modprobe ${tee.module}` };
+  return {
+    found: `${off}: ${tee.module}.${tee.parameter} is N`,
+    remedy: `boot with ${tee.module}.${tee.parameter === 'sev_snp' ? 'sev' : tee.parameter}=1; dmesg says why if it stays off`,
+  };
+}
