@@ -7,7 +7,7 @@
 import { constants } from 'node:os';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { CvmtraceError, PACKAGE_ROOT } from '../native/index.ts';
 import { ExitStatus } from './exit-status.ts';
 import { describeFailure } from './failure.ts';
@@ -110,6 +110,9 @@ export function buildProgram(verbs: readonly Verb[], start: (verb: Verb, command
     .version(packageVersion(), '--version', 'print the version')
     .helpOption('-h, --help', 'show this help')
     .usage('VERB [options]')
+    .commandsGroup('Verbs:')
+    .helpCommand('help [verb]', 'show the help of a verb')
+    .configureHelp({ subcommandTerm: (command) => command.name(), optionDescription: describeOption })
     .showSuggestionAfterError(true)
     .addHelpText('after', HELP_FOOTER);
   for (const verb of verbs) addVerb(program, verb, start);
@@ -122,8 +125,7 @@ function addVerb(parent: Command, verb: Verb, start: (verb: Verb, command: Comma
     .summary(verb.summary)
     .description(
       `${verb.summary.charAt(0).toUpperCase()}${verb.summary.slice(1)}.${verb.details ? `\n\n${verb.details}` : ''}`,
-    )
-    .helpOption('-h, --help', 'show this help');
+    );
   if (verb.members.length > 0) {
     for (const member of verb.members) addVerb(command, member, start);
     return;
@@ -135,11 +137,17 @@ function addVerb(parent: Command, verb: Verb, start: (verb: Verb, command: Comma
     .option('-q, --quiet', 'no progress, notes or warnings on stderr', false)
     .option('--debug', 'add the stack to an error', false)
     .option('--no-color', 'no colours; NO_COLOR=1 does the same')
+    .helpOption('-h, --help', 'show this help')
     .action(() => start(verb, command));
   if (verb.examples.length > 0) {
     const lines = verb.examples.map(([commandLine, what]) => `  ${commandLine}\n      ${what}`);
     command.addHelpText('after', `\nExamples:\n${lines.join('\n')}`);
   }
+}
+
+/** Commander's text, without saying of each switch that it is off. */
+function describeOption(option: Option): string {
+  return new Help().optionDescription(option).replace(' (default: false)', '');
 }
 
 /** Calls `visit` for the program and all its verbs, also those of groups. */
