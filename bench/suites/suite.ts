@@ -1,0 +1,42 @@
+/** A benchmark: a script that measures things side by side in one run and returns numbers. Never a test: what is slow is reported, not failed. */
+
+export interface Metric {
+  readonly metric: string;
+  readonly value: number;
+  /** "ns", "rows/s", "x" for a ratio, "bytes" ... */
+  readonly unit: string;
+  readonly better: 'lower' | 'higher' | 'neither';
+  /** 95 % confidence interval, where the value is of several rounds. */
+  readonly low?: number;
+  readonly high?: number;
+  /** What the project promises, if it promises this. */
+  readonly limit?: { readonly op: '<=' | '>='; readonly value: number };
+}
+
+export interface SuiteResult {
+  /** How it was measured: sizes, rounds, what stands against what. */
+  readonly setup: string;
+  readonly metrics: readonly Metric[];
+}
+
+export interface SuiteOptions {
+  /** Smaller sizes, for a look: the result says which. */
+  readonly quick: boolean;
+  /** Existing folder for files of the suite, on the disk that is measured; the suite removes what it makes. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (what: string) => void;
+}
+
+export interface Suite {
+  readonly name: string;
+  readonly summary: string;
+  /** @throws CvmtraceError UNAVAILABLE if this host cannot run it, with the reason. */
+  readonly run: (options: SuiteOptions) => Promise<SuiteResult>;
+}
+
+/** True if the metric keeps its promise, null if it has none. */
+export function keepsLimit({ value, limit }: Metric): boolean | null {
+  if (!limit) return null;
+  return limit.op === '<=' ? value <= limit.value : value >= limit.value;
+}
