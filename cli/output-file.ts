@@ -1,6 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { link, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { CvmtraceError } from '../native/index.ts';
 import type { VerbContext } from './verb.ts';
@@ -27,7 +28,7 @@ export async function makeOutputFile<T>(
   fill: (temporaryPath: string) => Promise<T>,
 ): Promise<T> {
   const target = await claimTarget(path, options);
-  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
+  const temporary = join(dirname(target), `.cvmtrace-${randomUUID()}.tmp`);
   try {
     const value = await fill(temporary);
     await sync(temporary);
@@ -36,7 +37,8 @@ export async function makeOutputFile<T>(
   } catch (cause) {
     throw cause instanceof Error && 'syscall' in cause ? cannotWrite(path, cause) : cause;
   } finally {
-    await rm(temporary, { force: true });
+    // What failed before is what the user has to hear of.
+    await rm(temporary, { force: true }).catch(() => undefined);
   }
 }
 

@@ -45,9 +45,10 @@ backends
   two-memfd (stand-in)  works    resident-bytes
 
 guest-memfd
-  open-kvm        unknown  not tried: the native addon is not
-                           built
-                           to change it: install make and g++
+  open-kvm        unknown  not tried: the native addon is
+                           not built
+                           to change it: install make and
+                           g++
 
 two-memfd
   memfd           works    memfd_create, mapped and written
