@@ -86,6 +86,6 @@ test.each([
 });
 
 test("the system's refusal names the file that was asked for", async () => {
-  const out = join(folder, 'x'.repeat(250));
+  const out = join(folder, 'x'.repeat(300));
   await expect(writeOutputFile(out, KEEP, (sink) => sink.write('a'))).rejects.toMatchObject({ code: 'IO', path: out });
 });
