@@ -43,7 +43,7 @@ export async function main(argv: readonly string[], io: Io, verbs: readonly Verb
     const { json, quiet, color } = command.opts<GlobalOptions & { color: boolean }>();
     const output = new Output(io, { verb: verbPath(command), json, quiet });
     status = await verb.run(
-      { argv, io, output, style: styleFor(io, color), json, quiet, argv, signal: abort.signal },
+      { argv, io, output, style: styleFor(io, color), json, quiet, signal: abort.signal },
       command,
     );
   });

@@ -19,8 +19,6 @@ export interface VerbContext {
   readonly style: Style;
   readonly json: boolean;
   readonly quiet: boolean;
-  /** The command line as it was typed, without the program's name. */
-  readonly argv: readonly string[];
   /** Aborted, with a CvmtraceError INTERRUPTED as its reason, when the user interrupts. A verb that takes long hands it on or looks at it. */
   readonly signal: AbortSignal;
 }

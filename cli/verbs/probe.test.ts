@@ -12,7 +12,6 @@ describe('the report', () => {
   test('says per area what works, what was found and what would change it', () => {
     if (!host) throw new Error('the sample has a host');
     const report: ProbeReport = {
-      schema: 'cvmtrace.probe/1',
       host: { ...host, hypervisor: 'kvm', emulated: true },
       backends: [
         { name: 'guest-memfd', standIn: false, works: null, missing: [] },

@@ -18,10 +18,8 @@ export const probeVerb = defineVerb<object>({
   ],
   declare: () => undefined,
   run: async (context) => {
-    const { schema, ...report } = probe(addon(context));
-    await context.output.result(report, () =>
-      render({ schema, ...report }, context.style, context.io.stdout.columns ?? 100),
-    );
+    const report = probe(addon(context));
+    await context.output.result(report, () => render(report, context.style, context.io.stdout.columns ?? 100));
     return ExitStatus.done;
   },
 });
