@@ -14,3 +14,7 @@ export { COLUMNS, METADATA_KEY, TRACE_END, type Column, type ColumnName, type Fi
 export { sniffTraceKind, type TraceKind } from './sniff.ts';
 export type { Cut } from './structure.ts';
 export { partialPath, TraceWriter, type TraceEnd, type WriterOptions, type WrittenTrace } from './writer.ts';
+export { recoverTrace, type RecoveredTrace, type RecoverOptions } from './recover.ts';
+export { readRows, type RowValue, type TraceRow } from './rows.ts';
+export type { Problem, ProblemKind } from './problem.ts';
+export { verifyTrace, type Verification } from './verify.ts';

@@ -54,6 +54,8 @@ export class TraceFile {
   /** Names of operations: the values that `op` indexes. */
   readonly ops: readonly string[];
   readonly batchCount: number;
+  /** Messages with the dictionaries' values. */
+  readonly dictionaryBlocks: readonly Block[];
   readonly rows: number;
   /** Set if the file has no usable footer: `rows` are then those of the complete batches. */
   readonly truncated: Cut | undefined;
@@ -101,8 +103,9 @@ export class TraceFile {
     this.truncated = structure.cut;
     this.#blocks = structure.batches;
     this.batchCount = structure.batches.length;
+    this.dictionaryBlocks = structure.dictionaries;
     this.#dictionaries = this.#checked('its dictionary', () =>
-      readDictionaries(source, structure.dictionaries, this.columns),
+      readDictionaries(source, this.dictionaryBlocks, this.columns),
     );
     this.ops = this.dictionary('op');
     this.#firstRows = new Float64Array(this.batchCount + 1);

@@ -7,7 +7,7 @@ import { decodeMessage, HeaderType } from './decode.ts';
 import { encodeFooter, FILE_START, fileEnd, type Block } from './encode.ts';
 import { FileSource } from './file-source.ts';
 import { TraceFile } from './reader.ts';
-import { blockEnd, readMessageAt, readStructure } from './structure.ts';
+import { blockEnd, readMessageAt } from './structure.ts';
 import { creationError, refuseExisting, syncFolder, writeError } from './write-error.ts';
 
 const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -49,7 +49,6 @@ export function recoverTrace(partial: string, path: string, options: RecoverOpti
       });
     }
     refuseExisting(path, options.force ?? false);
-    const { dictionaries } = readStructure(source, true);
     const good = Array.from({ length: file.batchCount }, (_, index) => index).filter((index) =>
       isReadable(file, index),
     );
@@ -57,7 +56,7 @@ export function recoverTrace(partial: string, path: string, options: RecoverOpti
     writeRecovered(
       source,
       path,
-      dictionaries,
+      file.dictionaryBlocks,
       batches.map(({ block }) => block),
       options.force ?? false,
     );
