@@ -13,6 +13,9 @@ constexpr const char* kWordNames[kStride] = {"op",    "obj",   "gpa",    "offset
                                              "attrs", "flags", "paceNs", "peer",   "vcpu"};
 constexpr double kMaxWord = 9007199254740991.0;  // 2^53 - 1: the last whole number before float64 skips some
 
+// What an operation has once it ran. Set in advance, so that the executor need only clear a bit of the few that fail.
+constexpr Present kExpected = present::dur_ns | present::result;
+
 constexpr double WordLimit(size_t word) {
   switch (word) {
     case kWordOp:
@@ -93,7 +96,7 @@ std::variant<std::unique_ptr<Batch>, Malformed> Batch::Decode(const double* word
       given |= 1u << word;
     }
     const auto bit = [&](Word word, Present p) { return given >> word & 1 ? p : Present{0}; };
-    batch->present[i] = static_cast<Present>(bit(kWordObj, present::obj) | bit(kWordGpa, present::gpa) |
+    batch->present[i] = static_cast<Present>(kExpected | bit(kWordObj, present::obj) | bit(kWordGpa, present::gpa) |
                                              bit(kWordOffset, present::offset) | bit(kWordLen, present::len) |
                                              bit(kWordAttrs, present::attrs) | bit(kWordFlags, present::flags) |
                                              bit(kWordVcpu, present::vcpu));

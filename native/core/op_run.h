@@ -44,13 +44,12 @@ class OpRun {
     end_ns_ = NowNs();
     batch_.ts_ns[row_] = start - clock_base_ns_;
     batch_.dur_ns[row_] = end_ns_ - start;
-    if (returned < 0) {
+    if (returned < 0) [[unlikely]] {
       batch_.error[row_] = static_cast<uint16_t>(errno);
-      batch_.present[row_] |= present::dur_ns;
+      ClearResult();
       return false;
     }
     batch_.result[row_] = returned;
-    batch_.present[row_] |= present::dur_ns | present::result;
     return true;
   }
 
@@ -59,7 +58,7 @@ class OpRun {
     end_ns_ = NowNs();
     batch_.ts_ns[row_] = end_ns_ - clock_base_ns_;
     batch_.error[row_] = static_cast<uint16_t>(error);
-    batch_.present[row_] |= present::dur_ns;
+    ClearResult();
   }
 
   void SetResult(int64_t result) {
@@ -75,6 +74,8 @@ class OpRun {
   uint64_t end_ns() const { return end_ns_; }
 
  private:
+  void ClearResult() { batch_.present[row_] &= static_cast<Present>(~present::result); }
+
   Batch& batch_;
   Objects& objects_;
   const std::atomic<bool>& cancelled_;
