@@ -38,7 +38,7 @@ export async function recordRequests(options: RecordingOptions): Promise<Executi
         options.onRows?.(rows, details);
       },
     });
-    writer?.finish({ exitStatus: summary.interrupted ? INTERRUPTED : 0, lostEvents: 0 });
+    await writer?.finish({ exitStatus: summary.interrupted ? INTERRUPTED : 0, lostEvents: 0 });
     return summary;
   } catch (error) {
     if (error instanceof CvmtraceError && error.code === 'IO') writer?.abort();

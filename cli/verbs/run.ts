@@ -1,0 +1,117 @@
+import { basename } from 'node:path';
+import { describeStrategy, parseStrategy, PRESETS } from '../../bench/strategies/presets.ts';
+import { StrategyPlan } from '../../bench/strategies/strategy-plan.ts';
+import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
+import { runWorkload } from '../../capture/run-workload.ts';
+import { parseParameters } from '../../capture/workloads/parameter.ts';
+import { findWorkload, WORKLOADS } from '../../capture/workloads/registry.ts';
+import { loadNative } from '../../native/index.ts';
+import { ExitStatus } from '../exit-status.ts';
+import { formatCount } from '../format-count.ts';
+import { sizeOption, countOption } from '../option-values.ts';
+import { parsePace } from '../pace.ts';
+import { startProgress } from '../progress.ts';
+import { defineVerb, type VerbContext } from '../verb.ts';
+
+interface RunOptions {
+  readonly out: string;
+  readonly force: boolean;
+  readonly backend: string;
+  readonly strategy: string;
+  readonly memory: number;
+  readonly seed: number;
+  readonly pace: string;
+  readonly param: readonly string[];
+}
+
+const DETAILS = `\
+Makes a VM (or its stand-in), and answers what the workload's guest asks for with real calls: each is timed and becomes a row of the trace.
+
+Workloads:
+${WORKLOADS.map((workload) => `  ${workload.name.padEnd(12)}${workload.summary}`).join('\n')}
+
+Backends:
+${BACKENDS.map((backend) => `  ${backend.name.padEnd(12)} ${backend.summary}`).join('\n')}
+
+Strategies, each also with NAME,axis=value (see replay --help for the axes):
+${PRESETS.map((preset) => `  ${preset.name.padEnd(22)} ${preset.summary}`).join('\n')}
+
+An interrupt ends the run; what has run by then is a whole trace.`;
+
+export const runVerb = defineVerb<RunOptions>({
+  name: 'run',
+  summary: 'run a workload on this kernel and record it',
+  details: DETAILS,
+  examples: [
+    ['cvmtrace run boot -o boot.arrow', 'a whole boot: firmware, kernel, user space'],
+    [
+      'cvmtrace run ovmf-flip --param transactions=20000 --memory 512M --pace asap -o flips.arrow',
+      'firmware that flips pages, without think time',
+    ],
+    [
+      'cvmtrace run swiotlb --strategy upm-eager,discard=4k -o swiotlb.arrow',
+      'one large conversion, discarded page by page',
+    ],
+  ],
+  declare: (command) =>
+    command
+      .argument('<workload>', 'what the guest does, see above')
+      .requiredOption('-o, --out <out>', 'the trace to write')
+      .option('--force', 'overwrite OUT', false)
+      .option('--backend <backend>', 'what the memory is made of; auto takes the best that works here', 'auto')
+      .option('--strategy <strategy>', 'how conversions are answered', 'upm-eager')
+      .option('--memory <size>', 'guest memory', sizeOption('--memory'), 2 ** 30)
+      .option('--seed <n>', 'seed of the generator', countOption('--seed', 0), 1)
+      .option(
+        '--pace <pace>',
+        "recorded (with the workload's think times), asap (without), or a factor of the times",
+        'recorded',
+      )
+      .option('--param <name=value...>', "the workload's own parameters; README.md lists them", []),
+  run,
+});
+
+async function run(context: VerbContext, [name = '']: readonly string[], options: RunOptions): Promise<number> {
+  const workload = findWorkload(name);
+  const parameters = parseParameters(`workload ${name}`, workload.parameters, options.param);
+  const strategy = parseStrategy(options.strategy);
+  const pacing = parsePace(options.pace, 'relative');
+  const settings = { memoryBytes: options.memory, seed: options.seed, parameters };
+  workload.generate(settings);
+  const native = loadNative();
+  const backend = await openBackend(options.backend, native);
+  const requests = Array.from(workload.generate(settings)).length;
+  const progress = startProgress(context, requests, workload.name);
+  const summary = await runWorkload({
+    native,
+    backend,
+    workload,
+    settings,
+    plan: (on, slots) => new StrategyPlan(strategy.axes, on, slots),
+    strategy: describeStrategy(strategy),
+    pacing,
+    out: options.out,
+    force: options.force,
+    command: ['cvmtrace', ...context.argv],
+    signal: context.signal,
+    onProgress: (done) => progress.update(done),
+  }).finally(() => progress.stop());
+  for (const step of backend.leftOut) context.output.note(`left out: ${step.step}: ${step.reason}`);
+  if (summary.failures > 0)
+    context.output.warn(`${formatCount(summary.failures)} operations failed: see cvmtrace analyze`);
+  const standIn = backend.standIn ? ' (stand-in)' : '';
+  await context.output.result(
+    {
+      out: options.out,
+      workload: workload.name,
+      backend: { name: backend.name, standIn: backend.standIn },
+      leftOut: backend.leftOut,
+      ...summary,
+    },
+    () =>
+      `${basename(options.out)}: ${formatCount(summary.requests)} requests, ${formatCount(summary.rows)} operations on ${backend.name}${standIn}, ` +
+      `${formatCount(summary.failures)} failed`,
+  );
+  context.signal.throwIfAborted();
+  return ExitStatus.done;
+}
