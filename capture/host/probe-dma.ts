@@ -23,20 +23,24 @@ export function dmaRows(evidence: Evidence): readonly ProbeRow[] {
     iommuRow(evidence),
     triedRow(evidence, {
       area: AREA,
+      step: 'vfio-container',
+      key: 'vfio.open',
+      needs: '/dev/vfio/vfio',
+      found: () => '/dev/vfio/vfio opens',
+      reasons: deviceReasons(evidence, '/dev/vfio/vfio', 'CONFIG_VFIO', 'vfio-pci'),
+    }),
+    triedRow(evidence, {
+      area: AREA,
       step: 'type1',
       key: 'vfio.ext.type1v2',
       needs: '/dev/vfio/vfio',
       found: () => 'the VFIO container offers type1v2',
       accepts: (value = 0) => value > 0,
       symbol: 'CONFIG_VFIO_IOMMU_TYPE1',
-    }),
-    triedRow(evidence, {
-      area: AREA,
-      step: 'vfio-container',
-      key: 'vfio.open',
-      needs: '/dev/vfio/vfio',
-      found: () => '/dev/vfio/vfio opens',
-      reasons: deviceReasons(evidence, '/dev/vfio/vfio', 'CONFIG_VFIO', 'vfio-pci'),
+      refused: {
+        found: 'the VFIO container has no type1v2: vfio_iommu_type1 is not loaded',
+        remedy: 'as root: modprobe vfio_iommu_type1',
+      },
     }),
     vfioDevicesRow(evidence),
     entryLimitRow(evidence),
@@ -68,15 +72,25 @@ export function dmaRows(evidence: Evidence): readonly ProbeRow[] {
   ];
 }
 
-function iommuRow({ files }: Evidence): ProbeRow {
+function iommuRow(evidence: Evidence): ProbeRow {
+  const { files } = evidence;
   const units = files.list('/sys/class/iommu');
   const groups = files.list('/sys/kernel/iommu_groups').length;
   const row = { area: AREA, step: 'iommu' };
   if (units.length > 0) return { ...row, works: true, found: `${units.join(', ')}; ${groups} groups` };
+  const none = 'no IOMMU is in use (/sys/class/iommu is empty)';
+  if (isOff(evidence, 'CONFIG_INTEL_IOMMU') && isOff(evidence, 'CONFIG_AMD_IOMMU')) {
+    return {
+      ...row,
+      works: false,
+      found: `${none}; CONFIG_INTEL_IOMMU and CONFIG_AMD_IOMMU are off`,
+      remedy: 'boot a kernel with CONFIG_INTEL_IOMMU or CONFIG_AMD_IOMMU',
+    };
+  }
   return {
     ...row,
     works: false,
-    found: 'no IOMMU is in use (/sys/class/iommu is empty)',
+    found: none,
     remedy:
       'turn VT-d or AMD-Vi on in the firmware set-up and boot with intel_iommu=on; in a VM, give it an emulated IOMMU',
   };
@@ -110,7 +124,8 @@ function whyAbsent(evidence: Evidence, path: string, symbol: ConfigSymbol, modul
   return { found: `${said}: ${module} is not loaded`, remedy: `as root: modprobe ${module}` };
 }
 
-function vfioDevicesRow({ files }: Evidence): ProbeRow {
+function vfioDevicesRow(evidence: Evidence): ProbeRow {
+  const { files } = evidence;
   const groups = files.list('/dev/vfio').filter((name) => name !== 'vfio' && name !== 'devices');
   const devices = files.list('/dev/vfio/devices');
   const row = { area: AREA, step: 'vfio-device' };
@@ -121,25 +136,23 @@ function vfioDevicesRow({ files }: Evidence): ProbeRow {
     ];
     return { ...row, works: true, found: parts.join('; ') };
   }
+  const unbound = 'no device is bound to a VFIO driver';
+  if (isOff(evidence, 'CONFIG_VFIO')) return { ...row, works: false, ...configOff('CONFIG_VFIO', unbound) };
   return {
     ...row,
     works: false,
-    found: 'no device is bound to a VFIO driver',
+    found: unbound,
     remedy: 'bind a device that the host can spare to vfio-pci (driverctl set-override ADDRESS vfio-pci)',
   };
 }
 
-function entryLimitRow({ files }: Evidence): ProbeRow {
+function entryLimitRow(evidence: Evidence): ProbeRow {
   const row = { area: AREA, step: 'dma-entry-limit' };
   const path = '/sys/module/vfio_iommu_type1/parameters/dma_entry_limit';
-  const limit = files.number(path);
+  const limit = evidence.files.number(path);
   if (limit === undefined) {
-    return {
-      ...row,
-      works: null,
-      found: `no ${path}: vfio_iommu_type1 is not loaded`,
-      remedy: 'as root: modprobe vfio_iommu_type1',
-    };
+    const why = whyAbsent(evidence, path, 'CONFIG_VFIO_IOMMU_TYPE1', 'vfio_iommu_type1');
+    return { ...row, works: false, ...why };
   }
   const found = `${limit} mappings in a container: ${formatSize(Math.floor((limit * PAGE_BYTES) / 2 ** 20) * 2 ** 20)} if each is of 4 KiB`;
   if (limit > DEFAULT_ENTRY_LIMIT) return { ...row, works: true, found };

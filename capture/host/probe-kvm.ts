@@ -1,4 +1,13 @@
-import { deniedDevice, hasFlag, isOff, triedRow, type Evidence, type ProbeRow, type Reason } from './probe-row.ts';
+import {
+  deniedDevice,
+  hasFlag,
+  isOff,
+  isOlder,
+  triedRow,
+  type Evidence,
+  type ProbeRow,
+  type Reason,
+} from './probe-row.ts';
 
 const AREA = 'guest-memfd';
 /** KVM_HC_MAP_GPA_RANGE in the mask of KVM_CAP_EXIT_HYPERCALL. */
@@ -69,7 +78,6 @@ export function guestMemfdRows(evidence: Evidence): readonly ProbeRow[] {
       needs: 'a VM',
       found: () => `KVM_SET_MEMORY_ATTRIBUTES on a VM of type ${type}`,
       since: '6.8',
-      symbol: 'CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES',
       reasons: attributeReasons(evidence),
     }),
     row('resident-bytes', {
@@ -85,6 +93,10 @@ export function guestMemfdRows(evidence: Evidence): readonly ProbeRow[] {
       accepts: (value = 0) => value > 0,
       since: '6.11',
       symbol: 'CONFIG_KVM_GENERIC_PRE_FAULT_MEMORY',
+      refused: {
+        found: 'KVM_CAP_PRE_FAULT_MEMORY is 0: KVM pre-faults only with two-dimensional paging',
+        remedy: 'use a host whose KVM has EPT or NPT',
+      },
     }),
     row('map-gpa-exit', {
       key: 'kvm.cap.exit_hypercall',
@@ -142,8 +154,17 @@ function guestMemfdReasons(evidence: Evidence): Readonly<Record<string, Reason>>
 }
 
 function attributeReasons(evidence: Evidence): Readonly<Record<string, Reason>> {
-  if (isOff(evidence, 'CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES')) return {};
+  if (isOlder(evidence.release, '6.8')) return {};
+  const unknown = 'KVM_SET_MEMORY_ATTRIBUTES: ENOTTY';
   return {
+    // No symbol that a person can set: those of the VM types with private memory select it.
+    ENOTTY: {
+      found: isOff(evidence, 'CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES')
+        ? `${unknown}; CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES is off`
+        : unknown,
+      remedy:
+        'boot a kernel with CONFIG_KVM_SW_PROTECTED_VM on a host whose KVM has EPT or NPT, or use an SNP or TDX host',
+    },
     EINVAL: {
       found: 'a default VM has no private memory, so that nothing can be made private in it',
       remedy: 'boot a kernel with CONFIG_KVM_SW_PROTECTED_VM, or use an SNP or TDX host',

@@ -50,8 +50,8 @@ function hugePagesRow({ files }: Evidence, { step, name, folder, unit }: (typeof
   if (total === undefined || free === undefined) {
     return { ...row, works: false, found: `this kernel or CPU has no huge pages of ${name} (no ${base})` };
   }
-  const found = `${total} reserved, ${free} free (${formatSize(free * unit)})`;
-  if (free > 0) return { ...row, works: true, found };
+  const found = `${total} reserved, ${free} free`;
+  if (free > 0) return { ...row, works: true, found: `${found} (${formatSize(free * unit)})` };
   return { ...row, works: false, found, remedy: `as root: echo COUNT > ${base}/nr_hugepages` };
 }
 

@@ -72,6 +72,8 @@ export interface TriedStep {
   /** First kernel with it, and the symbol that turns it on: they explain why a kernel does not know it. */
   readonly since?: string;
   readonly symbol?: ConfigSymbol;
+  /** Why the value means no, where age and configuration do not explain it. */
+  readonly refused?: Reason;
   /** Explanations by errno that say more than age and configuration do. */
   readonly reasons?: Readonly<Record<string, Reason>>;
 }
@@ -104,10 +106,10 @@ export function triedRow(evidence: Evidence, tried: TriedStep): ProbeRow {
   return { area, step, works: false, errno, ...reason };
 }
 
-function notKnown(evidence: Evidence, { since, symbol }: TriedStep, said: string): Reason {
+function notKnown(evidence: Evidence, { since, symbol, refused }: TriedStep, said: string): Reason {
   if (since !== undefined && isOlder(evidence.release, since)) return tooOld(evidence.release, since, said);
   if (symbol !== undefined && isOff(evidence, symbol)) return configOff(symbol, said);
-  return { found: said };
+  return refused ?? { found: said };
 }
 
 export function tooOld(release: string, since: string, said: string): Reason {

@@ -1,5 +1,6 @@
 import { moduleSwitch } from './host-info.ts';
 import {
+  ADDON_MISSING,
   configOff,
   hasFlag,
   isOff,
@@ -67,7 +68,6 @@ export function teeRows(evidence: Evidence): readonly ProbeRow[] {
 }
 
 function softwareProtectedRow(evidence: Evidence): ProbeRow {
-  const noTdp = moduleSwitch(evidence.files, 'kvm', 'tdp_mmu') === false;
   return triedRow(evidence, {
     area: AREA,
     step: 'sw-protected',
@@ -75,18 +75,24 @@ function softwareProtectedRow(evidence: Evidence): ProbeRow {
     needs: '/dev/kvm',
     found: () => 'KVM_X86_SW_PROTECTED_VM: private memory without hardware, for development',
     since: '6.8',
-    symbol: 'CONFIG_KVM_SW_PROTECTED_VM',
-    // Only if the symbol is not known to be off: that is the nearer reason.
-    reasons:
-      noTdp && !isOff(evidence, 'CONFIG_KVM_SW_PROTECTED_VM')
-        ? {
-            EINVAL: {
-              found: 'kvm.tdp_mmu is N: software-protected VMs need the TDP MMU, and with it EPT or NPT',
-              remedy: 'use a host (or a nested one) whose KVM has EPT or NPT',
-            },
-          }
-        : {},
+    reasons: isOlder(evidence.release, '6.8') ? {} : { EINVAL: whyNotSoftwareProtected(evidence) },
   });
+}
+
+/** KVM has them only if it was built for them and its TDP MMU is in use, which needs EPT or NPT (arch/x86/kvm/x86.c). */
+function whyNotSoftwareProtected(evidence: Evidence): Reason {
+  const isBuilt = !isOff(evidence, 'CONFIG_KVM_SW_PROTECTED_VM');
+  const hasTdp = moduleSwitch(evidence.files, 'kvm', 'tdp_mmu') !== false;
+  const found = [
+    'KVM_CREATE_VM: EINVAL',
+    ...(isBuilt ? [] : ['CONFIG_KVM_SW_PROTECTED_VM is off']),
+    ...(hasTdp ? [] : ['kvm.tdp_mmu is N']),
+  ].join('; ');
+  const remedy = [
+    ...(isBuilt ? [] : ['boot a kernel with CONFIG_KVM_SW_PROTECTED_VM']),
+    ...(hasTdp ? [] : ['use a host whose KVM has EPT or NPT, with kvm.tdp_mmu=Y']),
+  ].join(', and ');
+  return remedy === '' ? { found } : { found, remedy };
 }
 
 function teeRow(evidence: Evidence, tee: Tee): ProbeRow {
@@ -96,7 +102,8 @@ function teeRow(evidence: Evidence, tee: Tee): ProbeRow {
   if (attempt?.errno === 0) return { ...row, works: true, found: `KVM makes ${tee.name} VMs` };
   if (!isOn) return { ...row, works: false, ...whyOff(evidence, tee, isOn) };
   const says = `${tee.module}.${tee.parameter} is Y`;
-  if (!attempt) return { ...row, works: evidence.attempts ? false : null, found: `${says}, but no VM was tried` };
+  if (!evidence.attempts) return { ...row, works: null, ...ADDON_MISSING, found: `${says}; ${ADDON_MISSING.found}` };
+  if (!attempt) return { ...row, works: false, found: `not tried: it needs /dev/kvm (${says})` };
   const errno = evidence.errnoName(attempt.errno);
   return {
     ...row,

@@ -21,9 +21,8 @@ export interface BackendVerdict {
   readonly missing: readonly string[];
 }
 
-/** What this host can capture and replay. Published as `probe.schema.json`; plain JSON. */
+/** What this host can capture and replay: plain JSON, the document of `probe --json` but for `schema` and `warnings` (probe.schema.json). */
 export interface ProbeReport {
-  readonly schema: 'cvmtrace.probe/1';
   readonly host: HostInfo;
   readonly backends: readonly BackendVerdict[];
   readonly rows: readonly ProbeRow[];
@@ -58,7 +57,7 @@ export function probe(native: Pick<Native, 'probeHost' | 'errnoName'> | null, ro
     ...dmaRows(evidence),
     ...memoryRows(evidence),
   ];
-  return { schema: 'cvmtrace.probe/1', host, backends: BACKENDS.map((backend) => verdict(backend, rows)), rows };
+  return { host, backends: BACKENDS.map((backend) => verdict(backend, rows)), rows };
 }
 
 function verdict({ name, standIn, needs }: (typeof BACKENDS)[number], rows: readonly ProbeRow[]): BackendVerdict {
