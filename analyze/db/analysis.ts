@@ -1,0 +1,134 @@
+import { rmSync } from 'node:fs';
+import duckdb from '@duckdb/node-bindings';
+import type { Connection, Database } from '@duckdb/node-bindings';
+import type { CvmtraceError } from '../../native/index.ts';
+import type { TraceMetadata } from '../../capture/trace/metadata.ts';
+import { chunkRows, type ResultColumn, type Value } from './chunk.ts';
+import { copyResult, type CopyFormat, type CopyOptions } from './copy-to.ts';
+import { ResultStream } from './result-stream.ts';
+import { sqlError } from './sql-error.ts';
+
+/** One of the traces of an analysis. Its place in the list is the value of the `trace` column. */
+export interface OpenTrace {
+  readonly path: string;
+  readonly kind: 'arrow' | 'parquet';
+  readonly metadata: TraceMetadata;
+  readonly rows: number;
+  /** False: the file is torn or still being written (what is read ends with its last whole batch), or its capture was cut off. */
+  readonly complete: boolean;
+}
+
+/** A trace with what SQL needs to read it. */
+export interface SelectableTrace extends OpenTrace {
+  /** Names of operations in it. */
+  readonly ops: readonly string[];
+  /** A select of the format's columns. */
+  readonly select: string;
+}
+
+export interface QueryResult {
+  readonly columns: readonly ResultColumn[];
+  readonly rows: readonly (readonly Value[])[];
+  /** True if `maxRows` cut the result. */
+  readonly truncated: boolean;
+}
+
+/** What `openAnalysis` hands over; `dispose` frees what is not DuckDB's. */
+export interface AnalysisParts {
+  readonly database: Database;
+  readonly traces: readonly OpenTrace[];
+  readonly scratchDir: string;
+  /** Takes the error of read_trace that DuckDB's text is about, if it is. */
+  readonly takeTraceError: (text: string) => CvmtraceError | undefined;
+  readonly dispose: () => void;
+}
+
+/**
+ * DuckDB over some traces: the views of `analyze/sql`, `read_trace(path)` for each, and the table `traces`. Queries may run at the same time, each
+ * on a connection of its own, so temporary tables last for one call. Owns a scratch folder; `close` removes it.
+ */
+export class Analysis {
+  readonly traces: readonly OpenTrace[];
+  readonly #parts: AnalysisParts;
+  readonly #connections = new Map<Connection, ResultStream | null>();
+  readonly #opening = new Set<Promise<unknown>>();
+  #copies = 0;
+  #closed = false;
+  readonly #removeScratch: () => void;
+
+  constructor(parts: AnalysisParts) {
+    this.#parts = parts;
+    this.traces = parts.traces;
+    this.#removeScratch = () => rmSync(parts.scratchDir, { recursive: true, force: true });
+    process.once('exit', this.#removeScratch);
+  }
+
+  /**
+   * Runs SQL, several statements if need be, and returns the rows of the last, at most `maxRows`.
+   * @throws CvmtraceError USAGE if the SQL is wrong or reaches for files, BAD_INPUT if a trace is damaged, INTERRUPTED, IO, UNAVAILABLE (memory).
+   */
+  async query(sql: string, options: { readonly maxRows?: number } = {}): Promise<QueryResult> {
+    const stream = await this.stream(sql);
+    const maxRows = options.maxRows ?? Infinity;
+    const rows: Value[][] = [];
+    try {
+      for (let chunk = await stream.next(); chunk !== null; chunk = await stream.next()) {
+        for (const row of chunkRows(chunk)) {
+          if (rows.length === maxRows) return { columns: stream.columns, rows, truncated: true };
+          rows.push(row);
+        }
+      }
+    } finally {
+      await stream.close();
+    }
+    return { columns: stream.columns, rows, truncated: false };
+  }
+
+  /**
+   * Runs SQL and returns its result as it is computed, in chunks of at most 2048 rows, in bounded memory. Rows of `events` and of views without an
+   * `order by` come in the order of their trace. Same errors as `query`, also while it is read.
+   */
+  async stream(sql: string): Promise<ResultStream> {
+    if (this.#closed) throw new Error('the analysis is closed');
+    const opening = ResultStream.open(this.#parts.database, sql, this.#toError, this.#connections);
+    this.#opening.add(opening);
+    try {
+      return await opening;
+    } finally {
+      this.#opening.delete(opening);
+    }
+  }
+
+  /**
+   * Writes the result of one query to a file: whole, or not at all. An existing file is replaced.
+   * @throws CvmtraceError as `query`, and IO if the file cannot be written.
+   */
+  async copyTo(sql: string, format: CopyFormat, path: string, options: CopyOptions = {}): Promise<void> {
+    await copyResult(this, sql, format, path, `${this.#parts.scratchDir}/out/${this.#copies++}`, options);
+  }
+
+  /** Stops all running queries; they fail with INTERRUPTED. */
+  interrupt(): void {
+    for (const connection of this.#connections.keys()) duckdb.interrupt(connection);
+  }
+
+  /** Stops what runs and frees everything. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.interrupt();
+    await Promise.allSettled(this.#opening);
+    for (const stream of [...this.#connections.values()]) await stream?.close();
+    duckdb.close_sync(this.#parts.database);
+    this.#parts.dispose();
+    process.off('exit', this.#removeScratch);
+    this.#removeScratch();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  readonly #toError = (cause: unknown): Error =>
+    this.#parts.takeTraceError(cause instanceof Error ? cause.message : '') ?? sqlError(cause);
+}

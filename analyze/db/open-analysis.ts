@@ -1,0 +1,133 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import duckdb from '@duckdb/node-bindings';
+import type { Connection, Database } from '@duckdb/node-bindings';
+import { CvmtraceError } from '../../native/index.ts';
+import { TraceFile } from '../../capture/trace/reader.ts';
+import { COLUMNS } from '../../capture/trace/schema.ts';
+import { sniffTraceKind } from '../../capture/trace/sniff.ts';
+import { Analysis, type SelectableTrace } from './analysis.ts';
+import { openParquet } from './parquet-trace.ts';
+import { OpType, registerReadTrace, type TraceRegistry } from './read-trace.ts';
+import { lockingStatements, openingConfig, quote, SQL_TYPES, type AnalysisOptions } from './settings.ts';
+import { sqlError } from './sql-error.ts';
+import { viewSql, viewTopics } from './views.ts';
+
+/**
+ * Opens traces (Arrow, also a `.partial`; Parquet) for SQL. Without a path the views are there and empty.
+ * @throws CvmtraceError NO_INPUT, BAD_INPUT or IO if a trace is missing, damaged, foreign or unreadable.
+ */
+export async function openAnalysis(paths: readonly string[], options: AnalysisOptions = {}): Promise<Analysis> {
+  const scratchDir = mkdtempSync(join(options.tempDir ?? tmpdir(), 'cvmtrace-'));
+  const arrows = new Map<string, TraceFile>();
+  const closeArrows = () => {
+    for (const trace of arrows.values()) trace.close();
+  };
+  let database: Database | undefined;
+  try {
+    const spillDir = join(scratchDir, 'spill');
+    const outDir = join(scratchDir, 'out');
+    mkdirSync(spillDir);
+    mkdirSync(outDir);
+    const config = duckdb.create_config();
+    for (const [name, value] of Object.entries(openingConfig(options, spillDir)))
+      duckdb.set_config(config, name, value);
+    database = await duckdb.open(join(scratchDir, 'work.duckdb'), config);
+    const connection = await duckdb.connect(database);
+    try {
+      const traces: SelectableTrace[] = [];
+      for (const path of paths) traces.push(await openTrace(connection, path, arrows));
+      const registry = new OpenTraces(arrows, options);
+      const ops = new OpType(traces.map((trace) => trace.ops));
+      registerReadTrace(connection, registry, ops);
+      for (const sql of catalog(traces, ops)) await duckdb.query(connection, sql);
+      const readable = traces.filter(({ kind }) => kind === 'parquet').map(({ path }) => path);
+      for (const sql of lockingStatements(options, readable, outDir)) await duckdb.query(connection, sql);
+      return new Analysis({
+        database,
+        traces,
+        scratchDir,
+        takeTraceError: (text) => registry.take(text),
+        dispose: closeArrows,
+      });
+    } finally {
+      duckdb.disconnect_sync(connection);
+    }
+  } catch (cause) {
+    if (database) duckdb.close_sync(database);
+    closeArrows();
+    rmSync(scratchDir, { recursive: true, force: true });
+    throw sqlError(cause);
+  }
+}
+
+async function openTrace(
+  connection: Connection,
+  path: string,
+  arrows: Map<string, TraceFile>,
+): Promise<SelectableTrace> {
+  if (sniffTraceKind(path) === 'parquet') return openParquet(connection, path);
+  const trace = arrows.get(resolve(path)) ?? TraceFile.open(path, { allowPartial: true });
+  arrows.set(resolve(path), trace);
+  const { metadata, rows, complete, ops } = trace;
+  return { path, kind: 'arrow', metadata, rows, complete, ops, select: `from read_trace(${quote(path)})` };
+}
+
+/** The op type, `traces`, the rows of all traces under each other, and the views. */
+function catalog(traces: readonly SelectableTrace[], ops: OpType): string[] {
+  const names = COLUMNS.map(({ name }) => `"${name}"`).join(', ');
+  const selects = traces.map(({ select }, trace) => `select ${trace}::uinteger as trace, ${names} from (${select})`);
+  const empty = `select null::uinteger as trace, ${COLUMNS.map(({ name, type }) => `null::${SQL_TYPES[type]} as "${name}"`).join(', ')} where false`;
+  return [
+    `create type op_name as enum (${ops.names.map(quote).join(', ')})`,
+    'create table traces (trace uinteger, path varchar, kind varchar, source varchar, rows ubigint, complete boolean, metadata json)',
+    ...traces.map(
+      ({ path, kind, metadata, rows, complete }, trace) =>
+        `insert into traces values (${trace}, ${quote(path)}, ${quote(kind)}, ${quote(metadata.source)}, ${rows}, ${complete}, ${quote(JSON.stringify(metadata))})`,
+    ),
+    `create view _trace_rows as ${selects.length > 0 ? selects.join(' union all ') : empty}`,
+    ...viewTopics().map(viewSql),
+  ];
+}
+
+/** Which files `read_trace` may read, and the last error of reading one. */
+class OpenTraces implements TraceRegistry {
+  readonly threads: number;
+  readonly #open: Map<string, TraceFile>;
+  readonly #allowFiles: boolean;
+  #failure: CvmtraceError | undefined;
+
+  constructor(open: Map<string, TraceFile>, options: AnalysisOptions) {
+    this.#open = open;
+    this.#allowFiles = options.allowFiles === true;
+    this.threads = options.threads ?? 64;
+  }
+
+  find(path: string): TraceFile {
+    const key = resolve(path);
+    const open = this.#open.get(key);
+    if (open) return open;
+    if (!this.#allowFiles) {
+      throw new CvmtraceError('USAGE', `read_trace(${quote(path)}): not one of the traces that were opened`, {
+        hint: 'name it on the command line, or let SQL read files with --allow-files',
+        path,
+      });
+    }
+    const trace = TraceFile.open(path, { allowPartial: true });
+    this.#open.set(key, trace);
+    return trace;
+  }
+
+  failed(error: CvmtraceError): void {
+    this.#failure = error;
+  }
+
+  /** The error that DuckDB's `text` is about, once. */
+  take(text: string): CvmtraceError | undefined {
+    const failure = this.#failure;
+    if (!failure || !text.includes(failure.message)) return undefined;
+    this.#failure = undefined;
+    return failure;
+  }
+}

@@ -1,0 +1,11 @@
+/**
+ * analyze/: questions to traces. `db/` is the only user of DuckDB: it opens traces for SQL (`read_trace`) with the views of `sql/`, one file per topic,
+ * plain SQL over one `events` table. `report/` turns them into findings as plain values. Nothing here prints.
+ */
+export * from './db/analysis.ts';
+export * from './db/chunk.ts';
+export type { CopyFormat, CopyOptions } from './db/copy-to.ts';
+export { openAnalysis } from './db/open-analysis.ts';
+export { ResultStream } from './db/result-stream.ts';
+export type { AnalysisOptions } from './db/settings.ts';
+export { documentedColumns, viewSql, viewTopics, type DocumentedColumn } from './db/views.ts';

@@ -1,0 +1,31 @@
+-- events: the rows of all open traces, one per call, exit, access or mark. Every other view reads only this one.
+--
+-- It reads `_trace_rows`, which cvmtrace makes of the traces it opens. In the duckdb shell make it from a trace exported to Parquet, then read
+-- this file and those of the views you want (conversions.sql before page_flips.sql, memory_over_time.sql and boot.sql; phases.sql before
+-- boot.sql):
+--   create view _trace_rows as select 0 as trace, * from 'trace.parquet';
+--   .read events.sql
+--
+-- @column trace      number of the trace, from 0 in the order they were opened; `traces` has their paths
+-- @column seq        order of capture, dense from 0 in each trace
+-- @column ts_ns      start, ns since the trace's clock base; null if unknown
+-- @column dur_ns     ns in the call, for an exit ns until the vCPU ran again; null if unknown
+-- @column pid        process; null if unknown
+-- @column tid        thread; null if unknown
+-- @column vcpu       vCPU index; null if it concerns none
+-- @column op         what was done, in the kernel's own names
+-- @column obj        number of the object (VM, guest_memfd, mapping ...) within the trace; null if none
+-- @column gpa        guest-physical address, bytes; null if none
+-- @column hva        host-virtual address, bytes; null if none
+-- @column iova       I/O-virtual address, bytes; null if none
+-- @column offset     offset in the object's file or mapping, bytes; null if none
+-- @column len        bytes; for `lost` the number of lost events
+-- @column attrs      attributes as passed
+-- @column flags      flags as passed
+-- @column result     what the call returned or wrote back; for an exit what the guest was told, 0 = done
+-- @column errno      0 = success
+-- @column detail     name of a mark, side of a ram object, text of a row of unknown kind
+-- @column lag_ns     ns that a paced operation started too late; null if it was not paced
+create or replace view events as
+select trace, seq, ts_ns, dur_ns, pid, tid, vcpu, op, obj, gpa, hva, iova, "offset", len, attrs, flags, result, errno, detail, lag_ns
+from _trace_rows;
