@@ -5,6 +5,7 @@ import {
   deniedDevice,
   isOff,
   isOlder,
+  notPassedIn,
   tooOld,
   triedRow,
   type Evidence,
@@ -27,7 +28,7 @@ export function dmaRows(evidence: Evidence): readonly ProbeRow[] {
       key: 'vfio.open',
       needs: '/dev/vfio/vfio',
       found: () => '/dev/vfio/vfio opens',
-      reasons: deviceReasons(evidence, '/dev/vfio/vfio', 'CONFIG_VFIO', 'vfio-pci'),
+      reasons: deviceReasons(evidence, '/dev/vfio/vfio', 'CONFIG_VFIO', 'vfio'),
     }),
     triedRow(evidence, {
       area: AREA,
@@ -121,6 +122,7 @@ function whyAbsent(evidence: Evidence, path: string, symbol: ConfigSymbol, modul
   const said = `no ${path}`;
   if (since !== undefined && isOlder(evidence.release, since)) return tooOld(evidence.release, since, said);
   if (isOff(evidence, symbol)) return configOff(symbol, said);
+  if (evidence.files.list(`/sys/module/${module}`).length > 0) return notPassedIn(path, module);
   return { found: `${said}: ${module} is not loaded`, remedy: `as root: modprobe ${module}` };
 }
 
@@ -151,8 +153,11 @@ function entryLimitRow(evidence: Evidence): ProbeRow {
   const path = '/sys/module/vfio_iommu_type1/parameters/dma_entry_limit';
   const limit = evidence.files.number(path);
   if (limit === undefined) {
-    const why = whyAbsent(evidence, path, 'CONFIG_VFIO_IOMMU_TYPE1', 'vfio_iommu_type1');
-    return { ...row, works: false, ...why };
+    const none = 'no dma_entry_limit';
+    if (isOff(evidence, 'CONFIG_VFIO_IOMMU_TYPE1'))
+      return { ...row, works: false, ...configOff('CONFIG_VFIO_IOMMU_TYPE1', none) };
+    const remedy = 'as root: modprobe vfio_iommu_type1';
+    return { ...row, works: false, found: `${none}: vfio_iommu_type1 is not loaded`, remedy };
   }
   const found = `${limit} mappings in a container: ${formatSize(Math.floor((limit * PAGE_BYTES) / 2 ** 20) * 2 ** 20)} if each is of 4 KiB`;
   if (limit > DEFAULT_ENTRY_LIMIT) return { ...row, works: true, found };

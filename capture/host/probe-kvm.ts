@@ -3,6 +3,7 @@ import {
   hasFlag,
   isOff,
   isOlder,
+  notPassedIn,
   triedRow,
   type Evidence,
   type ProbeRow,
@@ -126,6 +127,7 @@ function whyNoKvm(evidence: Evidence): Reason {
   if (isOff(evidence, 'CONFIG_KVM')) {
     return { found: 'no /dev/kvm: CONFIG_KVM is off', remedy: 'boot a kernel with CONFIG_KVM' };
   }
+  if (evidence.files.list('/sys/module/kvm').length > 0) return notPassedIn('/dev/kvm', 'KVM');
   const module = hasFlag(evidence, 'vmx') ? 'kvm_intel' : hasFlag(evidence, 'svm') ? 'kvm_amd' : undefined;
   if (module !== undefined) return { found: 'no /dev/kvm: KVM is not loaded', remedy: `as root: modprobe ${module}` };
   return {

@@ -141,6 +141,14 @@ export function hasFlag({ cpuinfo }: Evidence, flag: string): boolean {
   return /^flags\s*:(.*)$/m.exec(cpuinfo)?.[1]?.split(' ').includes(flag) ?? false;
 }
 
+/** Why a device file is not there although its module is loaded. */
+export function notPassedIn(path: string, module: string): Reason {
+  return {
+    found: `no ${path}, although ${module} is loaded: this may be a container that was not given it`,
+    remedy: `start the container with --device ${path}`,
+  };
+}
+
 /** Why a device file that is there does not open for this user, from its mode and group. */
 export function deniedDevice(files: HostFiles, path: string): Reason {
   const access = files.access(path);

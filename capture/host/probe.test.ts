@@ -143,6 +143,12 @@ describe('/dev/kvm', () => {
       /CONFIG_KVM is off/,
       /CONFIG_KVM/,
     ],
+    [
+      'ENOENT',
+      { ...cpu('vmx'), 'sys/module/kvm/parameters/tdp_mmu': 'Y\n' },
+      /although KVM is loaded/,
+      /--device \/dev\/kvm/,
+    ],
     ['EPERM', {}, /container or cgroup/, /--device \/dev\/kvm/],
     ['EACCES', { 'dev/kvm': { mode: 0o600 } }, /for root alone \(mode 0600\)/, /chmod 660 \/dev\/kvm/],
   ] as const)('%s', (errno, contents, found, remedy) => {
@@ -281,7 +287,7 @@ describe('DMA', () => {
     ['ENOENT', 'pvm-vm', 'iommufd', 'iommufd.open', /CONFIG_IOMMUFD is off/],
     ['ENOENT', 'tdx-host', 'iommufd', 'iommufd.open', /iommufd is not loaded/],
     ['ENOENT', 'no-kvm', 'iommufd', 'iommufd.open', /older than 6\.2/],
-    ['ENOENT', 'tdx-host', 'vfio-container', 'vfio.open', /vfio-pci is not loaded/],
+    ['ENOENT', 'tdx-host', 'vfio-container', 'vfio.open', /vfio is not loaded/],
     ['ENOTTY', 'tdx-host', 'mock', 'iommufd.test', /CONFIG_IOMMUFD_TEST is off/],
   ] as const)('%s on %s: %s', (errno, name, step, key, found) => {
     const result = row(probed(name, addon({ [key]: errno })), 'dma', step);
