@@ -3,7 +3,7 @@
  * are lists of the given arrays, so that the writer can hand them to writev(2) without a copy.
  * Format: https://arrow.apache.org/docs/format/Columnar.html, section "IPC File Format".
  */
-import type { Schema } from 'apache-arrow';
+import type { Schema } from 'apache-arrow/schema';
 import { Footer, FileBlock } from 'apache-arrow/ipc/metadata/file';
 import { BufferRegion, DictionaryBatch, FieldNode, Message, RecordBatch } from 'apache-arrow/ipc/metadata/message';
 import { MetadataVersion } from 'apache-arrow/enum';

@@ -1,7 +1,8 @@
 /**
  * The columns of a trace. This table is the only place that lists them: the Arrow schema, the writer, the reader and their types derive from it.
  */
-import { Dictionary, Field, Int64, Schema, Uint16, Uint32, Uint64, Uint8, Utf8, type DataType } from 'apache-arrow';
+import { Field, Schema } from 'apache-arrow/schema';
+import { Dictionary, Int64, Uint16, Uint32, Uint64, Uint8, Utf8, type DataType } from 'apache-arrow/type';
 
 /** Element type of a column in memory and on disk; all little-endian. */
 export interface ArrayOfType {
