@@ -6,7 +6,7 @@ import { HostFiles } from './host-files.ts';
 import { readHostInfo } from './host-info.ts';
 import { detectHypervisor } from './hypervisor.ts';
 import { readKernelConfig } from './kernel-config.ts';
-import { fixtureRoot, removeFixtureRoots, withHost, type Contents } from './testdata/host-tree.ts';
+import { fixtureRoot, removeFixtureRoots, withHost, type Contents } from './testing/host-tree.ts';
 
 afterAll(removeFixtureRoots);
 

@@ -36,8 +36,8 @@ export function twoMemfdRows(evidence: Evidence): readonly ProbeRow[] {
 export function memoryRows(evidence: Evidence): readonly ProbeRow[] {
   return [
     ...HUGE_PAGES.map((size) => hugePagesRow(evidence, size)),
-    modeRow(evidence, 'thp', '/sys/kernel/mm/transparent_hugepage/enabled'),
-    modeRow(evidence, 'thp-shmem', '/sys/kernel/mm/transparent_hugepage/shmem_enabled'),
+    modeRow(evidence, 'thp', '/sys/kernel/mm/transparent_hugepage/enabled', 'madvise'),
+    modeRow(evidence, 'thp-shmem', '/sys/kernel/mm/transparent_hugepage/shmem_enabled', 'advise'),
     memlockRow(evidence),
   ];
 }
@@ -55,8 +55,8 @@ function hugePagesRow({ files }: Evidence, { step, name, folder, unit }: (typeof
   return { ...row, works: false, found, remedy: `as root: echo COUNT > ${base}/nr_hugepages` };
 }
 
-/** A sysfs file that lists its modes with the chosen one in brackets. */
-function modeRow(evidence: Evidence, step: string, path: string): ProbeRow {
+/** A sysfs file that lists its modes with the chosen one in brackets; `onRequest` is the mode that lets programs ask for huge pages. */
+function modeRow(evidence: Evidence, step: string, path: string, onRequest: string): ProbeRow {
   const row = { area: AREA, step };
   const text = evidence.files.text(path);
   const mode = /\[(\w+)\]/.exec(text ?? '')?.[1];
@@ -67,7 +67,7 @@ function modeRow(evidence: Evidence, step: string, path: string): ProbeRow {
   const works = mode !== 'never' && mode !== 'deny';
   return works
     ? { ...row, works, found: mode }
-    : { ...row, works, found: mode, remedy: `as root: echo advise > ${path}` };
+    : { ...row, works, found: mode, remedy: `as root: echo ${onRequest} > ${path}` };
 }
 
 /** RLIMIT_MEMLOCK, which VFIO and iommufd charge pinned memory to. */

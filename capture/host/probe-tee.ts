@@ -30,6 +30,8 @@ interface Tee {
   /** In /proc/cpuinfo where the platform has it turned on. */
   readonly flag: string;
   readonly firmware: string;
+  /** On the kernel's command line. */
+  readonly options: string;
 }
 
 const TEES: readonly Tee[] = [
@@ -44,6 +46,7 @@ const TEES: readonly Tee[] = [
     symbol: 'CONFIG_KVM_AMD_SEV',
     since: '6.11',
     flag: 'sev_snp',
+    options: 'kvm_amd.sev=1 kvm_amd.sev_snp=1',
     firmware:
       'turn on SMEE, SEV-SNP and the RMP table in the firmware set-up, and boot with amd_iommu=on and without iommu=pt',
   },
@@ -58,6 +61,7 @@ const TEES: readonly Tee[] = [
     symbol: 'CONFIG_KVM_INTEL_TDX',
     since: '6.16',
     flag: 'tdx_host_platform',
+    options: 'kvm_intel.tdx=1',
     firmware: 'turn on TME-MT and TDX in the firmware set-up',
   },
 ];
@@ -137,6 +141,6 @@ function whyOff(evidence: Evidence, tee: Tee, isOn: boolean | undefined): Reason
     return { found: `${off}: ${tee.module} is not loaded`, remedy: `as root: modprobe ${tee.module}` };
   return {
     found: `${off}: ${tee.module}.${tee.parameter} is N`,
-    remedy: `boot with ${tee.module}.${tee.parameter === 'sev_snp' ? 'sev' : tee.parameter}=1; dmesg says why if it stays off`,
+    remedy: `boot with ${tee.options}; dmesg says why if it stays off`,
   };
 }

@@ -12,7 +12,7 @@ import {
   withHost,
   type Contents,
   type FixtureName,
-} from './testdata/host-tree.ts';
+} from './testing/host-tree.ts';
 
 const validate = new Ajv2020({ allowUnionTypes: true }).compile(
   JSON.parse(readFileSync(join(PACKAGE_ROOT, 'capture', 'host', 'probe.schema.json'), 'utf8')) as object,
@@ -252,7 +252,7 @@ describe('TEEs', () => {
       'snp',
       changed('snp-host', { 'sys/module/kvm_amd/parameters/sev_snp': 'N\n' }),
       /kvm_amd\.sev_snp is N/,
-      /kvm_amd\.sev=1/,
+      /kvm_amd\.sev_snp=1/,
     ],
     [
       'tdx',
@@ -316,5 +316,8 @@ describe('memory', () => {
   it('reads the mode of transparent huge pages', () => {
     expect(row(probed('snp-host'), 'memory', 'thp')).toMatchObject({ works: true, found: 'madvise' });
     expect(row(probed('no-kvm'), 'memory', 'thp')).toMatchObject({ works: false, found: 'never' });
+    // Each file takes another word for it.
+    expect(row(probed('no-kvm'), 'memory', 'thp').remedy).toMatch(/echo madvise > .*\/enabled$/);
+    expect(row(probed('no-kvm'), 'memory', 'thp-shmem').remedy).toMatch(/echo advise > .*\/shmem_enabled$/);
   });
 });

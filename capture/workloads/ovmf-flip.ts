@@ -3,7 +3,7 @@ import type { Random, Weighted } from './random.ts';
 import { convert, mark, write, type Range } from './requests.ts';
 import { defineWorkload } from './workload.ts';
 
-/** Pages of a bounce buffer, smallest and largest: mostly 1 or 2 (field.md row 1), 97 % under 32 KiB (row 2). The shares are ours. */
+/** Pages of a bounce buffer, smallest and largest: mostly 1 or 2 as Roth saw it, 97 % under 32 KiB as edk2 did. The shares are ours. */
 const BUFFER_PAGES: readonly Weighted<readonly [number, number]>[] = [
   { percent: 60, value: [1, 1] },
   { percent: 25, value: [2, 2] },

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CvmtraceError } from '../../native/error.ts';
 import { PAGE_BYTES, type ConvertRequest, type GuestRequest } from '../request.ts';
-import { PageStates } from './page-states.ts';
+import { PageStates } from './testing/page-states.ts';
 import { findWorkload, WORKLOADS } from './registry.ts';
 import type { WorkloadSettings } from './workload.ts';
 

@@ -1,16 +1,16 @@
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { PACKAGE_ROOT } from '../../../native/package-root.ts';
 
 export type FixtureName = 'pvm-vm' | 'snp-host' | 'tdx-host' | 'qemu-tcg' | 'no-kvm';
 
 /** Files by path: their text or bytes, or an empty file with these permission bits. */
 export type Contents = Readonly<Record<string, string | Uint8Array | { readonly mode: number }>>;
 
-/** The files of one of the hosts beside this file. */
+/** The files of one of the hosts in testdata/. */
 export function fixtureHost(name: FixtureName): Contents {
-  const text = readFileSync(join(dirname(fileURLToPath(import.meta.url)), `${name}.txt`), 'utf8');
+  const text = readFileSync(join(PACKAGE_ROOT, 'capture', 'host', 'testdata', `${name}.txt`), 'utf8');
   const sections = text.split(/^== (.*)\n/m).slice(1);
   return Object.fromEntries(
     sections.flatMap((path, index) => (index % 2 === 0 ? [[path, sections[index + 1] ?? '']] : [])),

@@ -1,4 +1,4 @@
-import { PAGE_BYTES, type GuestRequest } from '../request.ts';
+import { PAGE_BYTES, type GuestRequest } from '../../request.ts';
 
 /** What a page is before anyone asked for it, and after. */
 export type PageState = 'unaccepted' | 'private' | 'shared';
