@@ -8,6 +8,7 @@ import type { Plan } from './plan.ts';
 import { recordRequests } from './record-requests.ts';
 import { formatSize } from './size.ts';
 import type { KnownMetadata, SlotRange } from './trace/metadata.ts';
+import { completeParameters } from './workloads/parameter.ts';
 import type { Workload, WorkloadSettings } from './workloads/workload.ts';
 
 export interface WorkloadRun {
@@ -34,6 +35,8 @@ export interface WorkloadRun {
 export async function runWorkload(run: WorkloadRun): Promise<ExecutionSummary> {
   const { native, backend, workload, settings, strategy } = run;
   const requests = workload.generate(settings);
+  // With the defaults, so that the trace says what ran when a later version has others.
+  const parameters = completeParameters(`workload ${workload.name}`, workload.parameters, settings.parameters ?? {});
   if (settings.memoryBytes > totalmem()) {
     throw new CvmtraceError(
       'UNAVAILABLE',
@@ -52,7 +55,7 @@ export async function runWorkload(run: WorkloadRun): Promise<ExecutionSummary> {
       command: run.command,
       host: readHostInfo(),
       guest: { memoryBytes: settings.memoryBytes, vcpus: 1, vmType: backend.vmType, requests: 'generated', slots },
-      workload: { name: workload.name, seed: settings.seed, parameters: settings.parameters ?? {} },
+      workload: { name: workload.name, seed: settings.seed, parameters },
       strategy,
     },
     native,

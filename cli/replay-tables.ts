@@ -43,6 +43,11 @@ function notes(report: ReplayReport): string[] {
     ...((report.recorded.times?.vcpus.length ?? 0) > 1
       ? ['the requests of all vCPUs run one after another on one thread']
       : []),
+    ...(report.recorded.times && report.pacing.mode === 'asap'
+      ? [
+          'without the recorded pauses caches stay warm: compare the strategies with each other, or replay with --pace recorded',
+        ]
+      : []),
     ...(report.recorded.slotsFrom === 'requests'
       ? ['the trace names no memory slot: slots are the 2M blocks that its requests touch']
       : []),
@@ -167,7 +172,7 @@ function operationTable({ strategies }: ReplayReport): string {
 function ratio(interval: Interval | null, index: number): string {
   if (index === 0) return '1';
   if (!interval) return 'none: no time';
-  return `${interval.value.toPrecision(3)}${interval.low === null ? '' : ` ${range(interval, (value) => value.toPrecision(3))}`}`;
+  return `${interval.value.toPrecision(3)}${interval.low === null ? '' : ` (${range(interval, (value) => value.toPrecision(3))})`}`;
 }
 
 function range({ low, high }: Interval, format: (value: number) => string): string {

@@ -20,14 +20,18 @@ export function t975(degrees: number): number {
   return T975[degrees - 1] ?? normal + (normal ** 3 + normal) / (4 * degrees);
 }
 
-/** Mean of the values with its interval. NaN for none. */
+/** Mean of the values with its interval, which does not go below 0 where no value does. NaN for none. */
 export function meanInterval(values: readonly number[]): Interval {
+  return meanOf(values, values.every((value) => value >= 0) ? 0 : -Infinity);
+}
+
+function meanOf(values: readonly number[], least: number): Interval {
   const runs = values.length;
   const mean = values.reduce((sum, value) => sum + value, 0) / runs;
   if (runs < 2) return { value: mean, low: null, high: null, runs };
   const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (runs - 1);
   const half = t975(runs - 1) * Math.sqrt(variance / runs);
-  return { value: mean, low: mean - half, high: mean + half, runs };
+  return { value: mean, low: Math.max(least, mean - half), high: mean + half, runs };
 }
 
 /**
@@ -42,7 +46,7 @@ export function pairedRatio(values: readonly number[], base: readonly number[]):
     logs.push(Math.log(value / against));
   }
   if (logs.length === 0) return undefined;
-  const { value, low, high, runs } = meanInterval(logs);
+  const { value, low, high, runs } = meanOf(logs, -Infinity);
   return {
     value: Math.exp(value),
     low: low === null ? null : Math.exp(low),

@@ -1,5 +1,21 @@
 import type { Verb } from '../verb.ts';
+import { exportVerb } from './export.ts';
+import { infoVerb } from './info.ts';
 import { probeVerb } from './probe.ts';
+import { recoverVerb } from './recover.ts';
+import { replayVerb } from './replay.ts';
+import { runVerb } from './run.ts';
+import { sqlVerb } from './sql.ts';
+import { verifyVerb } from './verify.ts';
 
 /** All verbs, in the order of the program's help: what a newcomer needs first is first. */
-export const VERBS: readonly Verb[] = [probeVerb];
+export const VERBS: readonly Verb[] = [
+  probeVerb,
+  runVerb,
+  replayVerb,
+  infoVerb,
+  sqlVerb,
+  exportVerb,
+  verifyVerb,
+  recoverVerb,
+];

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { replay, type ReplayReport } from '../../bench/replay/replay.ts';
@@ -7,10 +7,10 @@ import { parseStrategies, PRESETS } from '../../bench/strategies/presets.ts';
 import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
 import { CvmtraceError, loadNative } from '../../native/index.ts';
 import { ExitStatus } from '../exit-status.ts';
-import { toJson } from '../json.ts';
 import { countOption } from '../option-values.ts';
 import { parsePace } from '../pace.ts';
 import { startProgress } from '../progress.ts';
+import { writeReplayReport } from '../replay-report-file.ts';
 import { formatReplay } from '../replay-tables.ts';
 import { defineVerb, type VerbContext } from '../verb.ts';
 
@@ -98,7 +98,7 @@ async function runReplay(
       signal: context.signal,
       onProgress: (share, what) => progress.update(share, what),
     });
-    if (options.out !== undefined) await writeReport(join(folder, 'replay.json'), report, options.force);
+    if (options.out !== undefined) await writeReplayReport(join(folder, 'replay.json'), report, options.force);
   } finally {
     progress.stop();
     if (options.out === undefined) await rm(folder, { recursive: true, force: true });
@@ -117,18 +117,6 @@ async function makeFolder(path: string): Promise<void> {
     throw new CvmtraceError('IO', `cannot make the folder ${path}`, {
       path,
       hint: 'name a folder that can be made',
-      cause,
-    });
-  }
-}
-
-async function writeReport(path: string, report: ReplayReport, force: boolean): Promise<void> {
-  try {
-    await writeFile(path, `${toJson(report, 2)}\n`, { flag: force ? 'w' : 'wx' });
-  } catch (cause) {
-    throw new CvmtraceError('IO', `cannot write ${path}`, {
-      path,
-      hint: 'choose another folder, or overwrite with --force',
       cause,
     });
   }
