@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { meanInterval, median, pairedRatio, t975 } from './interval.ts';
+import { meanInterval, median, medianInterval, pairedRatio, t975 } from './interval.ts';
 
 describe('intervals', () => {
   it('gives the interval of a textbook sample', () => {
@@ -56,5 +56,20 @@ describe('intervals', () => {
     expect(median([3, 1, 2])).toBe(2);
     expect(median([4, 1, 2, 3])).toBe(2.5);
     expect(median([])).toBeNaN();
+  });
+
+  it.each([
+    // Ranks of the interval's ends for a median, as printed in tables of order statistics.
+    [6, 1, 6],
+    [10, 2, 9],
+    [15, 4, 12],
+    [25, 8, 18],
+  ])('takes the interval of a median of %i values from ranks %i and %i', (count, low, high) => {
+    const values = Array.from({ length: count }, (_, i) => i + 1).reverse();
+    expect(medianInterval(values)).toEqual({ value: (count + 1) / 2, low, high, runs: count });
+  });
+
+  it('has no interval for a median of five', () => {
+    expect(medianInterval([5, 1, 4, 2, 3])).toEqual({ value: 3, low: null, high: null, runs: 5 });
   });
 });

@@ -62,3 +62,28 @@ export function median(values: readonly number[]): number {
   const upper = sorted[middle] ?? NaN;
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;
 }
+
+/**
+ * Median with a 95 % interval from order statistics: no shape is assumed, and a few rounds that another process disturbed do not move it. The interval
+ * is null below 6 values, which cannot give one.
+ */
+export function medianInterval(values: readonly number[]): Interval {
+  const sorted = [...values].sort((a, b) => a - b);
+  const runs = sorted.length;
+  const rank = lowerRank(runs);
+  if (rank === undefined) return { value: median(values), low: null, high: null, runs };
+  return { value: median(values), low: sorted[rank] ?? null, high: sorted[runs - 1 - rank] ?? null, runs };
+}
+
+/** Largest index k with P(fewer than k + 1 of n fair coins are heads) <= 2.5 %. */
+function lowerRank(n: number): number | undefined {
+  let probability = 0.5 ** n;
+  let term = probability;
+  let rank: number | undefined;
+  for (let k = 0; probability <= 0.025; k++) {
+    rank = k;
+    term *= (n - k) / (k + 1);
+    probability += term;
+  }
+  return rank;
+}

@@ -10,8 +10,8 @@ import {
   PACKAGE_ROOT,
   RamFlag,
 } from '../../native/index.ts';
-import { meanInterval, pairedRatio } from '../stats/interval.ts';
-import type { Metric, Suite } from './suite.ts';
+import { type Interval, medianInterval } from '../stats/interval.ts';
+import { type Metric, type Suite, withInterval } from './suite.ts';
 
 const run = promisify(execFile);
 const PAGE = 4096;
@@ -80,7 +80,7 @@ export const executorSuite: Suite = {
   async run({ quick, signal, onProgress }) {
     const native = loadNative();
     const program = await buildLoop();
-    const rounds = quick ? 5 : 15;
+    const rounds = quick ? 7 : 25;
     const count = quick ? 20_000 : 100_000;
     const kinds = KINDS.filter((kind) => kind.obj !== GMEM || hasGuestMemfd(native));
     const times = new Map(kinds.map((kind) => [kind.name, { loop: [] as number[], executor: [] as number[] }]));
@@ -106,38 +106,26 @@ export const executorSuite: Suite = {
 };
 
 function metricsOf(name: string, loop: readonly number[], executor: readonly number[]): Metric[] {
-  const difference = meanInterval(executor.map((value, round) => value - (loop[round] ?? NaN)));
-  const ratio = pairedRatio(executor, loop);
+  const beside = (combine: (executor: number, loop: number) => number): Interval =>
+    medianInterval(executor.map((value, round) => combine(value, loop[round] ?? NaN)));
   return [
-    { metric: `${name}: C loop`, ...withInterval(meanInterval(loop)), unit: 'ns/op', better: 'lower' },
-    { metric: `${name}: executor`, ...withInterval(meanInterval(executor)), unit: 'ns/op', better: 'lower' },
+    { metric: `${name}: C loop`, ...withInterval(medianInterval(loop)), unit: 'ns/op', better: 'lower' },
+    { metric: `${name}: executor`, ...withInterval(medianInterval(executor)), unit: 'ns/op', better: 'lower' },
     {
       metric: `${name}: executor - C loop`,
-      ...withInterval(difference),
+      ...withInterval(beside((value, base) => value - base)),
       unit: 'ns/op',
       better: 'lower',
       limit: { op: '<=', value: 60 },
     },
     {
       metric: `${name}: executor / C loop`,
-      ...(ratio ? withInterval(ratio) : { value: NaN }),
+      ...withInterval(beside((value, base) => value / base)),
       unit: 'x',
       better: 'lower',
       ...(name === 'gmem-punch4k' && { limit: { op: '<=', value: 1.05 } as const }),
     },
   ];
-}
-
-function withInterval({
-  value,
-  low,
-  high,
-}: {
-  value: number;
-  low: number | null;
-  high: number | null;
-}): Pick<Metric, 'value' | 'low' | 'high'> {
-  return low === null || high === null ? { value } : { value, low, high };
 }
 
 /** ns per call, from the start of the first to the end of the last: what is between calls is in it. */

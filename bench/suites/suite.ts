@@ -1,5 +1,7 @@
 /** A benchmark: a script that measures things side by side in one run and returns numbers. Never a test: what is slow is reported, not failed. */
 
+import type { Interval } from '../stats/interval.ts';
+
 export interface Metric {
   readonly metric: string;
   readonly value: number;
@@ -33,6 +35,11 @@ export interface Suite {
   readonly summary: string;
   /** @throws CvmtraceError UNAVAILABLE if this host cannot run it, with the reason. */
   readonly run: (options: SuiteOptions) => Promise<SuiteResult>;
+}
+
+/** An interval in the fields of a metric. */
+export function withInterval({ value, low, high }: Interval): Pick<Metric, 'value' | 'low' | 'high'> {
+  return low === null || high === null ? { value } : { value, low, high };
 }
 
 /** True if the metric keeps its promise, null if it has none. */

@@ -6,7 +6,7 @@ import type { TraceBatch } from '../../capture/trace/batch.ts';
 import { TraceWriter } from '../../capture/trace/writer.ts';
 import { PACKAGE_VERSION } from '../../native/index.ts';
 import { meanInterval } from '../stats/interval.ts';
-import type { Metric, Suite } from './suite.ts';
+import { type Metric, type Suite, withInterval } from './suite.ts';
 
 const BATCH_ROWS = 65_536;
 
@@ -34,12 +34,10 @@ export const writerSuite: Suite = {
       if (round > 0) rates.push((total / elapsedNs) * 1e9);
     }
     rmSync(path, { force: true });
-    const { value, low, high } = meanInterval(rates);
     const metrics: Metric[] = [
       {
         metric: 'rows per second',
-        value,
-        ...(low !== null && high !== null && { low, high }),
+        ...withInterval(meanInterval(rates)),
         unit: 'rows/s',
         better: 'higher',
         limit: { op: '>=', value: 5e6 },

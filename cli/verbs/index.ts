@@ -1,4 +1,5 @@
 import type { Verb } from '../verb.ts';
+import { benchVerb } from './bench.ts';
 import { exportVerb } from './export.ts';
 import { infoVerb } from './info.ts';
 import { probeVerb } from './probe.ts';
