@@ -55,9 +55,9 @@ test('small appends never make a batch of more than 65536 rows', async () => {
 });
 
 test('a large append is split where its bitmaps can be', async () => {
-  await roundTrip('split.arrow', [3, 2 * BATCH_ROWS + 11, 4], (file) => {
+  await roundTrip('split.arrow', [3, BATCH_ROWS + 11, 4], (file) => {
     const rows = Array.from({ length: file.batchCount }, (_, i) => file.batch(i).rows);
-    expect(rows).toEqual([3, BATCH_ROWS, BATCH_ROWS, 11, 5]);
+    expect(rows).toEqual([3, BATCH_ROWS, 11, 5]);
   });
 });
 

@@ -1,16 +1,26 @@
-import { closeSync, fsyncSync, openSync, statSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, statSync, type Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { CvmtraceError } from '../../native/index.ts';
 import { errnoOf, messageOf } from './file-error.ts';
 
 /** @throws CvmtraceError IO if there is something at `path` that must not be replaced. */
 export function refuseExisting(path: string, force: boolean): void {
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = statIfThere(path);
   if (!stat) return;
   if (!stat.isFile())
     throw new CvmtraceError('IO', `${path} exists and is not a file`, { path, hint: 'choose another name' });
   if (!force)
     throw new CvmtraceError('IO', `${path} exists`, { path, hint: 'choose another name, or replace it with --force' });
+}
+
+function statIfThere(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (cause) {
+    // A file where a folder should be: creating the trace will say so.
+    if (errnoOf(cause) === 'ENOTDIR') return undefined;
+    throw new CvmtraceError('IO', `${path} cannot be looked at: ${messageOf(cause)}`, { path, cause });
+  }
 }
 
 /** Why `temporary`, the unfinished form of `path`, could not be created. */
