@@ -19,4 +19,5 @@ export const VERBS: readonly Verb[] = [
   exportVerb,
   verifyVerb,
   recoverVerb,
+  benchVerb,
 ];
