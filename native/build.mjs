@@ -44,8 +44,8 @@ function build() {
   }
   const lines = `${made.stdout}${made.stderr}${made.error?.message ?? ''}`.trimEnd().split('\n');
   return [
-    ...lines.slice(-LAST_LINES),
-    `cvmtrace: the native addon did not compile: ${LOST}. The whole output: npm run build:native`,
+    ...(optional ? lines.slice(-LAST_LINES) : lines),
+    `cvmtrace: the native addon did not compile: ${LOST}. To try again: npm run build:native`,
   ].join('\n');
 }
 

@@ -31,8 +31,14 @@ class Session : public std::enable_shared_from_this<Session> {
   uint32_t open_objects() const { return executor_.objects().count(); }
 
  private:
-  static void Receive(Napi::Env env, Napi::Function, Session* session, Batch* batch);
-  using Channel = Napi::TypedThreadSafeFunction<Session, Batch, Receive>;
+  // What the executor's thread sends: a batch that is over, or none when the thread has ended. It can arrive after the
+  // session is gone.
+  struct Message {
+    std::weak_ptr<Session> session;
+    std::unique_ptr<Batch> batch;
+  };
+  static void Receive(Napi::Env env, Napi::Function, void*, Message* message);
+  using Channel = Napi::TypedThreadSafeFunction<void, Message, Receive>;
 
   void Send(std::unique_ptr<Batch> batch);
   void OpenChannel();
@@ -116,17 +122,18 @@ Napi::Value Session::ResidentBytes(Napi::Value number) const {
 }
 
 void Session::Send(std::unique_ptr<Batch> batch) {
-  Batch* const sent = batch.release();
+  auto message = std::make_unique<Message>(Message{weak_from_this(), std::move(batch)});
   // Refused only while the environment is torn down, when nobody waits for the rows any more.
-  if (channel_.NonBlockingCall(sent) != napi_ok) delete sent;
+  if (channel_.NonBlockingCall(message.get()) == napi_ok) static_cast<void>(message.release());
 }
 
-void Session::Receive(Napi::Env env, Napi::Function, Session* session, Batch* batch) {
-  std::unique_ptr<Batch> owned(batch);
-  // Without an environment the call is only there to free what was on its way; the session may be gone.
-  if (napi_env(env) == nullptr) return;
-  if (owned) {
-    session->Deliver(std::move(owned));
+void Session::Receive(Napi::Env, Napi::Function, void*, Message* message) {
+  const std::unique_ptr<Message> owned(message);
+  const std::shared_ptr<Session> session = owned->session.lock();
+  // After Shutdown() messages only arrive to be freed; the environment may be past running JavaScript, or gone.
+  if (!session || !session->channel_open_) return;
+  if (owned->batch) {
+    session->Deliver(std::move(owned->batch));
   } else {
     session->ThreadEnded();
   }
@@ -143,13 +150,12 @@ void Session::Deliver(std::unique_ptr<Batch> batch) {
   }
   if (batches_.empty() && closes_.empty()) {
     channel_.Unref(env_);
-    // May destroy this session.
-    const std::shared_ptr<Session> last = std::move(self_);
+    self_.reset();
   }
 }
 
 void Session::ThreadEnded() {
-  const std::shared_ptr<Session> last = std::move(self_);
+  self_.reset();
   executor_.Join();
   CloseChannel();
   for (const Napi::Promise::Deferred& close : closes_) close.Resolve(env_.Undefined());
@@ -158,7 +164,7 @@ void Session::ThreadEnded() {
 
 void Session::OpenChannel() {
   if (channel_open_) return;
-  channel_ = Channel::New(env_, "cvmtrace", 0, 1, this);
+  channel_ = Channel::New(env_, "cvmtrace", 0, 1);
   channel_.Unref(env_);
   // Hooks run last in, first out: the thread has to be gone before the channel's own hook takes the channel away.
   napi_add_env_cleanup_hook(env_, OnEnvironmentExit, this);
