@@ -1,0 +1,153 @@
+import { existsSync } from 'node:fs';
+import { Option } from 'commander';
+import { openAnalysis, type Analysis } from '../../analyze/index.ts';
+import { CvmtraceError } from '../../native/index.ts';
+import { refuseBinaryOnTerminal, writeBinary } from '../binary-result.ts';
+import { ExitStatus } from '../exit-status.ts';
+import { writeCsv, writeJsonDocument, writeJsonLines, writeTable, type RowSource } from '../format-rows.ts';
+import { readInputText } from '../input-text.ts';
+import { closeOnEnd } from '../open-traces.ts';
+import { countOption } from '../option-values.ts';
+import { writeResult, type Sink } from '../output-file.ts';
+import { rowSource } from '../row-source.ts';
+import { defineVerb, type VerbContext } from '../verb.ts';
+
+const FORMATS = ['table', 'csv', 'json', 'jsonl', 'arrow', 'parquet'] as const;
+type Format = (typeof FORMATS)[number];
+
+interface SqlOptions {
+  readonly file?: string;
+  readonly format?: Format;
+  readonly out?: string;
+  readonly force: boolean;
+  readonly maxRows: number;
+  readonly allowFiles: boolean;
+}
+
+const DETAILS = `\
+The last argument is the query, "-" reads it from standard input, and -f from a file; all other arguments are traces (Arrow or Parquet). The
+views read all of them, and their column "trace" numbers them from 0 in the order given.
+
+Views: events, conversions, page_flips, memory_over_time, phases, op_latency, boot, loss; the columns of one: describe VIEW.
+SQL is DuckDB's (https://duckdb.org/docs/sql/introduction). It reaches the traces only, no other file and no network, unless --allow-files.
+
+With json and jsonl, integers of 64 bits are strings. csv has an empty field for null and "" for an empty text.`;
+
+export const sqlVerb = defineVerb<SqlOptions>({
+  name: 'sql',
+  summary: 'ask traces in SQL',
+  details: DETAILS,
+  examples: [
+    [
+      "cvmtrace sql boot.arrow 'select op, count(*), sum(dur_ns) from events group by op order by 3 desc'",
+      'where the time went',
+    ],
+    [
+      "cvmtrace sql a.arrow b.arrow 'select trace, sum(stall_ns) from conversions group by trace'",
+      'two traces side by side',
+    ],
+    [
+      'cvmtrace sql boot.arrow -f slow.sql --format parquet -o slow.parquet',
+      'a query from a file, its result in a file',
+    ],
+    ["echo 'from page_flips' | cvmtrace sql boot.arrow - --format csv | head", 'a query from standard input'],
+  ],
+  declare: (command) =>
+    command
+      .argument('<trace...>', 'traces, and last the query unless -f is given')
+      .option('-f, --file <file>', 'read the query from this file, "-" for standard input')
+      .addOption(new Option('--format <format>', 'how to write the result (default: table)').choices(FORMATS))
+      .option('-o, --out <out>', 'write to this file instead of standard output')
+      .option('--force', 'overwrite OUT', false)
+      .option('--max-rows <n>', 'rows that a table shows at most', countOption('--max-rows', 1), 1000)
+      .option('--allow-files', 'let the query read and write any file that you can', false),
+  run: runSql,
+});
+
+async function runSql(context: VerbContext, positionals: readonly string[], options: SqlOptions): Promise<number> {
+  const { traces, queryArgument } = splitArguments(positionals, options.file);
+  const format = chooseFormat(context, options);
+  const query = queryArgument ?? (await readInputText(context, options.file ?? '-'));
+  const analysis = await openAnalysis(traces, { allowFiles: options.allowFiles });
+  await closeOnEnd(context, analysis, () => writeQuery(context, analysis, query, format, options));
+  return ExitStatus.done;
+}
+
+async function writeQuery(
+  context: VerbContext,
+  analysis: Analysis,
+  query: string,
+  format: Format,
+  options: SqlOptions,
+): Promise<void> {
+  if (format === 'arrow' || format === 'parquet') {
+    await writeBinary(context, options.out, options, (path) => analysis.copyTo(query, format, path));
+    return;
+  }
+  const { cut } = await writeResult(context, options.out, options, async (sink) => {
+    const stream = await analysis.stream(query);
+    try {
+      return await writeText(context, rowSource(stream), sink, format, options.maxRows);
+    } finally {
+      await stream.close();
+    }
+  });
+  if (cut)
+    context.output.warn(`only the first ${options.maxRows} rows are shown: --max-rows N shows more, --format csv all`);
+}
+
+async function writeText(
+  context: VerbContext,
+  source: RowSource,
+  sink: Sink,
+  format: Exclude<Format, 'arrow' | 'parquet'>,
+  maxRows: number,
+): Promise<{ readonly cut: boolean }> {
+  switch (format) {
+    case 'table':
+      return writeTable(source, sink, maxRows);
+    case 'csv':
+      await writeCsv(source, sink);
+      break;
+    case 'json':
+      await writeJsonDocument(source, sink, 'sql', context.output.warnings);
+      break;
+    case 'jsonl':
+      await writeJsonLines(source, sink);
+      break;
+  }
+  return { cut: false };
+}
+
+/**
+ * Which arguments are traces and which is the query: by place alone, never by what happens to exist. A last argument that is a trace's name is
+ * a query that was forgotten.
+ */
+function splitArguments(
+  positionals: readonly string[],
+  file: string | undefined,
+): { readonly traces: readonly string[]; readonly queryArgument: string | undefined } {
+  if (file !== undefined) return { traces: positionals, queryArgument: undefined };
+  const traces = positionals.slice(0, -1);
+  const last = positionals.at(-1) ?? '';
+  if (last !== '-' && (existsSync(last) || /\.(arrow|parquet|partial)$/.test(last))) {
+    throw new CvmtraceError('USAGE', `no query: the last argument, ${last}, is a trace`, {
+      hint: "put the query last, in quotes: cvmtrace sql TRACE 'select * from events limit 10'",
+    });
+  }
+  if (traces.length === 0) {
+    throw new CvmtraceError('USAGE', 'no trace given', { hint: "cvmtrace sql TRACE 'select * from events limit 10'" });
+  }
+  return { traces, queryArgument: last === '-' ? undefined : last };
+}
+
+function chooseFormat(context: VerbContext, options: SqlOptions): Format {
+  if (context.json && options.format !== undefined && options.format !== 'json') {
+    throw new CvmtraceError('USAGE', `--json and --format ${options.format} contradict each other`, {
+      hint: 'give one of them',
+    });
+  }
+  const format = options.format ?? (context.json ? 'json' : 'table');
+  refuseBinaryOnTerminal(context, format, options.out);
+  return format;
+}
