@@ -16,7 +16,7 @@ export async function openParquet(connection: Connection, path: string): Promise
   try {
     const keyed = await rows(
       connection,
-      `select value::blob::varchar from parquet_kv_metadata(${file}) where key::blob = ${quote(METADATA_KEY)}::blob`,
+      `select decode(value) from parquet_kv_metadata(${file}) where key::blob = ${quote(METADATA_KEY)}::blob`,
     );
     const json = keyed[0]?.[0];
     if (typeof json !== 'string') throw notATrace(path, `it has no metadata '${METADATA_KEY}'`);
@@ -64,7 +64,10 @@ function notATrace(path: string, why: string): CvmtraceError {
 async function rows(connection: Connection, sql: string): Promise<Value[][]> {
   const result = await duckdb.query(connection, sql);
   const all: Value[][] = [];
-  for (let chunk = await duckdb.fetch_chunk(result); chunk !== null; chunk = await duckdb.fetch_chunk(result))
+  // A materialised result ends with empty chunks, not with null.
+  for (;;) {
+    const chunk = await duckdb.fetch_chunk(result);
+    if (chunk === null || duckdb.data_chunk_get_size(chunk) === 0) return all;
     all.push(...chunkRows(chunk));
-  return all;
+  }
 }
