@@ -42,8 +42,11 @@ export function withInterval({ value, low, high }: Interval): Pick<Metric, 'valu
   return low === null || high === null ? { value } : { value, low, high };
 }
 
-/** True if the metric keeps its promise, null if it has none. */
-export function keepsLimit({ value, limit }: Metric): boolean | null {
+/** Whether the metric keeps its promise: `undecided` if its interval reaches over the limit, null if it has none. */
+export function keepsLimit({ value, low = value, high = value, limit }: Metric): 'yes' | 'no' | 'undecided' | null {
   if (!limit) return null;
-  return limit.op === '<=' ? value <= limit.value : value >= limit.value;
+  const [best, worst] = limit.op === '<=' ? [low, high] : [high, low];
+  const keeps = (reached: number): boolean => (limit.op === '<=' ? reached <= limit.value : reached >= limit.value);
+  if (keeps(worst)) return 'yes';
+  return keeps(best) ? 'undecided' : 'no';
 }

@@ -136,13 +136,12 @@ function metricTable(metrics: readonly Metric[]): string {
     ],
     metrics.map((metric) => {
       const { value, low, high, unit, limit } = metric;
-      const kept = keepsLimit(metric);
       return [
         metric.metric,
         formatMetric(value, unit),
         low === undefined || high === undefined ? '' : `${formatMetric(low, unit)} .. ${formatMetric(high, unit)}`,
         limit ? `${limit.op} ${formatMetric(limit.value, unit)}` : '',
-        kept === null ? '' : kept ? 'yes' : 'NO',
+        keepsLimit(metric) ?? '',
       ];
     }),
   );
