@@ -53,8 +53,10 @@ export function hasArrowType(type: string): boolean {
 export async function* encodeResult(
   columns: readonly ResultColumn[],
   chunks: AsyncIterable<Chunk>,
+  metadata: Readonly<Record<string, string>> = {},
 ): AsyncGenerator<Uint8Array> {
-  const schema = new Schema(columns.map((column, i) => new Field(column.name, arrowType(column, i), true)));
+  const fields = columns.map((column, i) => new Field(column.name, arrowType(column, i), true));
+  const schema = new Schema(fields, new Map(Object.entries(metadata)));
   let position = 0;
   const place = ({ metadataLength, bodyLength }: EncodedMessage): Block => {
     const block = { offset: position, metadataLength, bodyLength };

@@ -11,7 +11,7 @@ import { quote } from './settings.ts';
 export type CopyFormat = 'csv' | 'json' | 'jsonl' | 'arrow' | 'parquet';
 
 export interface CopyOptions {
-  /** Key-value metadata of the file; Parquet only. */
+  /** Key-value metadata of the file; Arrow and Parquet only. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -33,7 +33,7 @@ export async function copyResult(
   const query = sql.trim().replace(/;+$/, '');
   try {
     if (format === 'arrow')
-      await writeArrow(analysis, await withText(analysis, query, (type) => !hasArrowType(type)), scratch);
+      await writeArrow(analysis, await withText(analysis, query, (type) => !hasArrowType(type)), scratch, options);
     else
       await analysis.query(
         `copy (\n${await jsonSafe(analysis, query, format)}\n) to ${quote(scratch)} (${copyClause(format, options)})`,
@@ -75,10 +75,10 @@ async function withText(analysis: Analysis, query: string, asText: (type: string
   return `select ${columns.join(', ')} from (\n${query}\n)`;
 }
 
-async function writeArrow(analysis: Analysis, query: string, path: string): Promise<void> {
+async function writeArrow(analysis: Analysis, query: string, path: string, options: CopyOptions): Promise<void> {
   const stream = await analysis.stream(query);
   try {
-    await pipeline(encodeResult(stream.columns, stream), createWriteStream(path, { flags: 'wx' }));
+    await pipeline(encodeResult(stream.columns, stream, options.metadata), createWriteStream(path, { flags: 'wx' }));
   } finally {
     await stream.close();
   }
