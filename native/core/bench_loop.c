@@ -3,12 +3,13 @@
 //
 //   bench_loop KIND COUNT
 //
-// KIND: madvise           madvise(MADV_NORMAL) on one page of anonymous memory: about the cheapest call that the
-// executor knows (ram_madvise)
-//       gmem-allocate4k   fallocate(KEEP_SIZE) of each 4 KiB page of a guest_memfd of COUNT pages, in order
-//       (gmem_allocate) gmem-punch4k      the same with PUNCH_HOLE, after all of it was allocated in one call
-//       (gmem_punch_hole) ram-allocate4k, ram-punch4k   the same on a memfd, for hosts without /dev/kvm (ram_allocate,
-//       ram_punch_hole)
+// KIND:
+// - madvise: madvise(MADV_NORMAL) on one page of anonymous memory, about the cheapest call that the executor knows
+//   (ram_madvise).
+// - gmem-allocate4k: fallocate(KEEP_SIZE) of each 4 KiB page of a guest_memfd of COUNT pages behind a slot, in order
+//   (gmem_allocate).
+// - gmem-punch4k: the same with PUNCH_HOLE, after all of it was allocated in one call (gmem_punch_hole).
+// - ram-allocate4k, ram-punch4k: the same on a mapped memfd, for hosts without /dev/kvm (ram_allocate, ram_punch_hole).
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -30,6 +31,21 @@ struct kvm_create_guest_memfd {
   __u64 reserved[6];
 };
 #define KVM_CREATE_GUEST_MEMFD _IOWR(KVMIO, 0xd4, struct kvm_create_guest_memfd)
+#endif
+#ifndef KVM_SET_USER_MEMORY_REGION2
+struct kvm_userspace_memory_region2 {
+  __u32 slot;
+  __u32 flags;
+  __u64 guest_phys_addr;
+  __u64 memory_size;
+  __u64 userspace_addr;
+  __u64 guest_memfd_offset;
+  __u32 guest_memfd;
+  __u32 pad1;
+  __u64 pad2[14];
+};
+#define KVM_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, struct kvm_userspace_memory_region2)
+#define KVM_MEM_GUEST_MEMFD (1u << 2)
 #endif
 
 enum { kPageSize = 4096 };
@@ -53,6 +69,14 @@ static int OpenGuestMemfd(uint64_t size) {
   struct kvm_create_guest_memfd create = {.size = size};
   const int gmem = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &create);
   if (gmem < 0) Fail("ioctl(KVM_CREATE_GUEST_MEMFD)");
+  // Behind a slot, as guest memory is: a punch then also takes the pages away from the guest.
+  void* const shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (shared == MAP_FAILED) Fail("mmap");
+  struct kvm_userspace_memory_region2 region = {.flags = KVM_MEM_GUEST_MEMFD,
+                                                .memory_size = size,
+                                                .userspace_addr = (uint64_t)shared,
+                                                .guest_memfd = (__u32)gmem};
+  if (ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region) != 0) Fail("ioctl(KVM_SET_USER_MEMORY_REGION2)");
   return gmem;
 }
 

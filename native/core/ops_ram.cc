@@ -60,7 +60,6 @@ void Madvise(OpRun& run) {
   const Object* const ram = FindRange(run);
   if (!ram) return;
   char* const address = ram->map.data() + run.offset();
-  run.SetHva(reinterpret_cast<uint64_t>(address));
   run.Time([&] { return ::madvise(address, run.len(), static_cast<int>(run.flags())); });
 }
 
