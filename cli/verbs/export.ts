@@ -4,7 +4,7 @@ import { openAnalysis, type Analysis, type OpenTrace } from '../../analyze/index
 import { METADATA_KEY } from '../../capture/trace/index.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { formatBytes } from '../format-bytes.ts';
-import { formatCount } from '../format-count.ts';
+import { formatCountOf } from '../format-count.ts';
 import { writeCsv, writeJsonLines } from '../format-rows.ts';
 import { closeOnEnd } from '../open-traces.ts';
 import { writeResult } from '../output-file.ts';
@@ -45,7 +45,7 @@ trace again. csv and jsonl have the rows only; in jsonl, integers of 64 bits are
     const result = { path: options.out, format: options.to, rows: trace.rows, sizeBytes: statSync(options.out).size };
     await context.output.result(
       result,
-      () => `${options.out}: ${formatCount(result.rows)} rows, ${formatBytes(result.sizeBytes)}`,
+      () => `${options.out}: ${formatCountOf(result.rows, 'row')}, ${formatBytes(result.sizeBytes)}`,
     );
     return ExitStatus.done;
   },

@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs';
-import { openAnalysis, type Analysis, type OpenTrace } from '../../analyze/index.ts';
+import { openAnalysis, textOf, type Analysis, type OpenTrace } from '../../analyze/index.ts';
 import { describeMetadata, qualifiers } from '../describe-metadata.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { formatBytes } from '../format-bytes.ts';
-import { formatCount } from '../format-count.ts';
+import { formatCount, formatCountOf } from '../format-count.ts';
 import { formatDuration } from '../format-duration.ts';
 import { formatFields } from '../format-fields.ts';
 import { formatTable } from '../format-table.ts';
@@ -69,7 +69,7 @@ async function readInfo(analysis: Analysis, trace: OpenTrace, number: number): P
     spanNs: typeof span === 'bigint' ? span : null,
     lostEvents: typeof lost === 'bigint' ? lost : 0n,
     operations: counts.rows.map(([op, count, failed]) => ({
-      op: String(op),
+      op: textOf(op),
       count: Number(count),
       failed: Number(failed),
     })),
@@ -91,7 +91,7 @@ function render(info: TraceInfo, style: Style): string {
       'rows',
       `${formatCount(info.rows)}${info.spanNs === null ? ', without times' : ` over ${formatDuration(info.spanNs)}${times}`}`,
     ],
-    ['lost', info.lostEvents === 0n ? 'no events' : `${formatCount(info.lostEvents)} events`],
+    ['lost', info.lostEvents === 0n ? 'no events' : formatCountOf(info.lostEvents, 'event')],
     ...describeMetadata(info.metadata),
   ]);
   const operations = formatTable(

@@ -2,7 +2,7 @@ import { recoverTrace } from '../../capture/trace/recover.ts';
 import { CvmtraceError } from '../../native/index.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { formatBytes } from '../format-bytes.ts';
-import { formatCount } from '../format-count.ts';
+import { formatCountOf } from '../format-count.ts';
 import { defineVerb } from '../verb.ts';
 
 interface RecoverOptions {
@@ -31,13 +31,13 @@ that its capture was cut off. The input stays as it is.`,
     const recovered = recoverTrace(partial, out, { force });
     if (recovered.damagedBatches > 0) {
       output.warn(
-        `${formatCount(recovered.damagedBatches)} whole batches were left behind: values in them are damaged`,
+        `left behind, as values in them are damaged: ${formatCountOf(recovered.damagedBatches, 'batch', 'batches')}`,
       );
     }
     await output.result(
       { of: partial, ...recovered },
       () =>
-        `${out}: ${formatCount(recovered.rows)} rows in ${formatCount(recovered.batches)} batches recovered, ` +
+        `${out}: ${formatCountOf(recovered.rows, 'row')} in ${formatCountOf(recovered.batches, 'batch', 'batches')} recovered, ` +
         `${formatBytes(recovered.bytesDropped)} of ${partial} dropped (${recovered.reason})`,
     );
     return ExitStatus.done;

@@ -2,7 +2,7 @@ import { sniffTraceKind, verifyTrace, type Verification } from '../../capture/tr
 import { CvmtraceError } from '../../native/index.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { formatBytes } from '../format-bytes.ts';
-import { formatCount } from '../format-count.ts';
+import { formatCount, formatCountOf } from '../format-count.ts';
 import { printable } from '../printable.ts';
 import type { Style } from '../style.ts';
 import { defineVerb } from '../verb.ts';
@@ -57,7 +57,7 @@ function unsound(bad: readonly Verified[], of: number): CvmtraceError {
   const torn = first?.problems.some(({ kind }) => kind === 'truncated') === true;
   return new CvmtraceError(
     'BAD_INPUT',
-    of === 1 ? `${path} is not sound` : `${bad.length} of ${of} traces are not sound, the first is ${path}`,
+    of === 1 ? `${path} is not sound` : `not sound: ${bad.length} of ${of} traces, the first is ${path}`,
     {
       hint: torn
         ? `save its whole batches: cvmtrace recover ${path} -o OUT`
@@ -69,8 +69,8 @@ function unsound(bad: readonly Verified[], of: number): CvmtraceError {
 function render(trace: Verified, style: Style): string {
   const path = printable(trace.path);
   if (trace.ok && trace.problemCount === 0) {
-    const lost = trace.lostEvents === 0 ? '' : `, ${formatCount(trace.lostEvents)} events lost in capture`;
-    return `${path}: ${style.good('sound')}, ${formatCount(trace.rows)} rows, ${formatBytes(trace.sizeBytes)}${lost}\n`;
+    const lost = trace.lostEvents === 0 ? '' : `, ${formatCountOf(trace.lostEvents, 'event')} lost in capture`;
+    return `${path}: ${style.good('sound')}, ${formatCountOf(trace.rows, 'row')}, ${formatBytes(trace.sizeBytes)}${lost}\n`;
   }
   const shown = trace.problems.slice(0, SHOWN_PROBLEMS).map(({ severity, message, row }) => {
     const where = row === undefined ? '' : ` (row ${row})`;
