@@ -124,7 +124,7 @@ function addVerb(parent: Command, verb: Verb, start: (verb: Verb, command: Comma
     .command(verb.name)
     .summary(verb.summary)
     .description(
-      `${verb.summary.charAt(0).toUpperCase()}${verb.summary.slice(1)}.${verb.details ? `\n\n${verb.details}` : ''}`,
+      `${verb.summary.charAt(0).toUpperCase()}${verb.summary.slice(1)}.${verb.details ? `\n\n${paragraphs(verb.details)}` : ''}`,
     );
   if (verb.members.length > 0) {
     for (const member of verb.members) addVerb(command, member, start);
@@ -176,3 +176,8 @@ Exit status:
   69 the host cannot    70 a bug    74 I/O    130 interrupted
 
 Begin with: cvmtrace quickstart`;
+
+/** Text whose lines are as long as those of the sources, as paragraphs that the help wraps; lines that begin with blanks stay lines. */
+function paragraphs(text: string): string {
+  return text.replace(/([^\n])\n(?=[^\s])/g, '$1 ');
+}

@@ -1,4 +1,3 @@
-import { freemem } from 'node:os';
 import type { Backend } from '../../capture/backends/backend.ts';
 import type { GuestRequest } from '../../capture/request.ts';
 import type { SlotRange } from '../../capture/trace/metadata.ts';
@@ -45,20 +44,16 @@ export function forecast(
  * @throws CvmtraceError UNAVAILABLE
  */
 export function assertFits(what: string, peakBytes: number): void {
-  const available = availableMemory();
+  // Without swapping, and within the control group if there is one.
+  const available = process.availableMemory();
   if (peakBytes <= available) return;
   throw new CvmtraceError(
     'UNAVAILABLE',
-    `${what} would hold ${formatSize(peakBytes)} of memory, and ${formatSize(floorToMiB(available))} are available`,
+    `${what} would hold ${mebibytes(peakBytes)} of memory, and ${mebibytes(available)} are available`,
     { hint: 'attributes-only and eager discards hold the least; or use a host with as much memory as the guest' },
   );
 }
 
-/** Bytes that can be allocated without swapping, within the control group if there is one. */
-function availableMemory(): number {
-  return process.availableMemory?.() ?? freemem();
-}
-
-function floorToMiB(bytes: number): number {
-  return Math.floor(bytes / 2 ** 20) * 2 ** 20;
+function mebibytes(bytes: number): string {
+  return formatSize(Math.floor(bytes / 2 ** 20) * 2 ** 20);
 }

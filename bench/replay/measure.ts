@@ -93,13 +93,13 @@ export async function measureRuns(traces: readonly string[]): Promise<Measured> 
         .map(([, vcpu = 0, ofStallNs = 0, ofFaultNs = 0]) => ({ vcpu, stallNs: ofStallNs, faultNs: ofFaultNs })),
     })),
     operations: operations.rows.map(([op, perRun, failuresPerRun, totalNs]) => ({
-      op: String(op),
+      op: typeof op === 'string' ? op : '',
       perRun: Number(perRun),
       failuresPerRun: Number(failuresPerRun),
       totalNsPerRun: Number(totalNs),
     })),
     failures: failures.rows.map(([op, errno, count]) => ({
-      op: String(op),
+      op: typeof op === 'string' ? op : '',
       errno: Number(errno),
       count: Number(count),
     })),

@@ -142,6 +142,7 @@ async function* requestRows(analysis: Analysis): AsyncGenerator<RequestRow> {
     };
     for (let row = 0; row < rows; row++) {
       const tsNs = at(0, row);
+      const name = at(8, row);
       yield {
         tsNs: tsNs === null ? null : Number(tsNs),
         vcpu: Number(at(1, row) ?? 0),
@@ -151,7 +152,7 @@ async function* requestRows(analysis: Analysis): AsyncGenerator<RequestRow> {
         toPrivate: Boolean(at(5, row)),
         ok: Boolean(at(6, row)),
         write: Boolean(at(7, row)),
-        name: String(at(8, row) ?? ''),
+        name: typeof name === 'string' ? name : '',
       };
     }
   }

@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { Option } from 'commander';
 import { describeStrategy, parseStrategy, PRESETS } from '../../bench/strategies/presets.ts';
 import { StrategyPlan } from '../../bench/strategies/strategy-plan.ts';
 import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
@@ -21,7 +22,7 @@ interface RunOptions {
   readonly memory: number;
   readonly seed: number;
   readonly pace: string;
-  readonly param: readonly string[];
+  readonly param?: readonly string[];
 }
 
 const DETAILS = `\
@@ -60,20 +61,20 @@ export const runVerb = defineVerb<RunOptions>({
       .option('--force', 'overwrite OUT', false)
       .option('--backend <backend>', 'what the memory is made of; auto takes the best that works here', 'auto')
       .option('--strategy <strategy>', 'how conversions are answered', 'upm-eager')
-      .option('--memory <size>', 'guest memory', sizeOption('--memory'), 2 ** 30)
+      .addOption(new Option('--memory <size>', 'guest memory').argParser(sizeOption('--memory')).default(2 ** 30, '1G'))
       .option('--seed <n>', 'seed of the generator', countOption('--seed', 0), 1)
       .option(
         '--pace <pace>',
         "recorded (with the workload's think times), asap (without), or a factor of the times",
         'recorded',
       )
-      .option('--param <name=value...>', "the workload's own parameters; README.md lists them", []),
+      .option('--param <name=value...>', "the workload's own parameters; README.md lists them"),
   run,
 });
 
 async function run(context: VerbContext, [name = '']: readonly string[], options: RunOptions): Promise<number> {
   const workload = findWorkload(name);
-  const parameters = parseParameters(`workload ${name}`, workload.parameters, options.param);
+  const parameters = parseParameters(`workload ${name}`, workload.parameters, options.param ?? []);
   const strategy = parseStrategy(options.strategy);
   const pacing = parsePace(options.pace, 'relative');
   const settings = { memoryBytes: options.memory, seed: options.seed, parameters };
