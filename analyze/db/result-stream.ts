@@ -1,5 +1,5 @@
 import duckdb from '@duckdb/node-bindings';
-import type { Connection, DataChunk, Database, Result } from '@duckdb/node-bindings';
+import type { Connection, DataChunk, Database, ExtractedStatements, Result } from '@duckdb/node-bindings';
 import { readChunk, resultColumns, type Chunk, type ResultColumn } from './chunk.ts';
 
 /** Turns what a failed call threw into the error to throw. */
@@ -43,8 +43,7 @@ export class ResultStream implements AsyncIterable<Chunk> {
         connection,
         sql,
       );
-      if (count === 0)
-        throw new Error(duckdb.extract_statements_error(statements) || 'Parser Error: there is no SQL statement');
+      if (count === 0) throw new Error(parseError(statements));
       for (let i = 0; ; i++) {
         const statement = await duckdb.prepare_extracted_statement(connection, statements, i);
         try {
@@ -119,4 +118,14 @@ export class ResultStream implements AsyncIterable<Chunk> {
 async function fetchChunk(result: Result): Promise<DataChunk | null> {
   const chunk = await duckdb.fetch_chunk(result);
   return chunk === null || duckdb.data_chunk_get_size(chunk) === 0 ? null : chunk;
+}
+
+/** Why there is no statement to run. */
+function parseError(statements: ExtractedStatements): string {
+  try {
+    return duckdb.extract_statements_error(statements);
+  } catch {
+    // For blanks and comments DuckDB has no error, which its binding cannot express.
+    return 'Parser Error: there is no SQL statement';
+  }
 }
