@@ -109,7 +109,10 @@ export class Analysis {
 
   /** Stops all running queries; they fail with INTERRUPTED. */
   interrupt(): void {
-    for (const connection of this.#connections.keys()) duckdb.interrupt(connection);
+    for (const [connection, stream] of this.#connections) {
+      if (stream) stream.interrupt();
+      else duckdb.interrupt(connection);
+    }
   }
 
   /** Stops what runs and frees everything. Idempotent. */

@@ -15,6 +15,7 @@ export class ResultStream implements AsyncIterable<Chunk> {
   readonly #toError: ErrorMapper;
   readonly #onClose: () => void;
   #fetching: Promise<DataChunk | null> | undefined;
+  #interrupted = false;
   #done = false;
 
   private constructor(connection: Connection, result: Result, toError: ErrorMapper, onClose: () => void) {
@@ -75,6 +76,8 @@ export class ResultStream implements AsyncIterable<Chunk> {
         this.#fetching = fetchChunk(this.#result);
         const chunk = await this.#fetching;
         if (chunk !== null) return chunk;
+        // DuckDB ends an interrupted stream as if it had no more rows; half a result must not pass for a whole one.
+        if (this.#interrupted) throw new Error('INTERRUPT Error: Interrupted!');
       }
     } catch (cause) {
       this.#release();
@@ -93,11 +96,18 @@ export class ResultStream implements AsyncIterable<Chunk> {
     }
   }
 
+  /** Stops the query; the next `next` fails with INTERRUPTED. The stream is still to be closed. */
+  interrupt(): void {
+    if (this.#done) return;
+    this.#interrupted = true;
+    duckdb.interrupt(this.#connection);
+  }
+
   /** Stops the query and frees what it holds. Idempotent; a `next` that is under way fails with INTERRUPTED. */
   async close(): Promise<void> {
     if (this.#done) return;
     // Its threads may wait for read_trace on this very thread: they are stopped and waited for before anything of theirs is freed.
-    duckdb.interrupt(this.#connection);
+    this.interrupt();
     try {
       await this.#fetching;
       while ((await fetchChunk(this.#result)) !== null);
