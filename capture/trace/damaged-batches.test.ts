@@ -17,6 +17,7 @@ import {
   Uint16,
   Uint8,
   Utf8,
+  Utf8View,
   vectorFromArray,
 } from 'apache-arrow';
 import { DictionaryBatch } from 'apache-arrow/ipc/metadata/message';
@@ -90,6 +91,9 @@ test('columns that are missing, twice there, or of another type', () => {
   );
   const swap = (field: Field): Field => (field.name === 'vcpu' ? new Field('vcpu', new Int32(), true) : field);
   expect(schemaError((fields) => fields.map(swap))).toContain('column vcpu is int32 and must be uint16');
+  expect(schemaError((fields) => [...fields, new Field('seen', new Utf8View(), true)])).toContain(
+    'a column of type utf8_view, which',
+  );
   const plain = (field: Field): Field => (field.name === 'op' ? new Field('op', new Utf8(), false) : field);
   expect(schemaError((fields) => fields.map(plain))).toContain('column op is utf8 and must be dictionary<uint8, utf8>');
 });

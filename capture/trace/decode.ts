@@ -26,6 +26,8 @@ const MAX_NAME_BYTES = 4096;
 /** Bytes of a message's flatbuffer, and of what is in it. A trace's are a few KiB, mostly its metadata. */
 export const MAX_METADATA_BYTES = 16 * 1024 * 1024;
 
+const ARROW_HINT = 'write it with a version of Arrow from 1.0 to 21';
+
 export interface ArrowField {
   readonly name: string;
   /** "uint64", "utf8", "dictionary<uint8, utf8>", or the name of a type that is only kept. */
@@ -88,7 +90,7 @@ export function decodeFooter(bytes: Uint8Array): ArrowFooter {
 }
 
 export function decodeSchema(table: FlatTable): ArrowSchema {
-  if (table.int16(0, 0) !== 0) throw new FlatbufferError('big-endian data, which cvmtrace does not read');
+  if (table.int16(0, 0) !== 0) throw new UnsupportedError('big-endian data', 'write it on a little-endian machine');
   const budget = { fields: MAX_FIELDS };
   const fields = decodeFields(table, 1, budget, 0);
   if (table.count(2, 4) > MAX_KEYS) throw new FlatbufferError(`a schema with more than ${MAX_KEYS} metadata keys`);
@@ -98,7 +100,12 @@ export function decodeSchema(table: FlatTable): ArrowSchema {
 
 /** Decodes a batch that must have so many nodes and buffers. */
 export function decodeBatch(table: FlatTable, nodeCount: number, bufferCount: number): ArrowBatch {
-  if (table.table(3)) throw new CompressedError();
+  if (table.table(3)) {
+    // The format wants buffers as they are, so that a column can be read without a detour.
+    const hint =
+      "write it uncompressed: pyarrow.feather.write_feather(table, path, compression='uncompressed'), or as Parquet";
+    throw new UnsupportedError('compressed buffers', hint);
+  }
   const nodes = table.structs(1, 16);
   const buffers = table.structs(2, 16);
   if (nodes.length !== nodeCount || buffers.length !== bufferCount) {
@@ -119,17 +126,20 @@ export function decodeBatch(table: FlatTable, nodeCount: number, bufferCount: nu
   };
 }
 
-/** A batch whose buffers are compressed; the format wants them as they are, so that columns can be read without a detour. */
-export class CompressedError extends FlatbufferError {
-  constructor() {
-    super('compressed buffers');
+/** The bytes are right, but of a kind that cvmtrace does not read. The message names it, as the end of "it has ...". */
+export class UnsupportedError extends FlatbufferError {
+  readonly hint: string;
+
+  constructor(what: string, hint: string) {
+    super(what);
+    this.hint = hint;
   }
 }
 
 /** Metadata V4 (Arrow 0.8) and V5 (1.0) are the same for the types that a trace has. */
 function assertVersion(version: number): void {
   if (version !== 3 && version !== 4)
-    throw new FlatbufferError(`Arrow metadata version ${version + 1}, which cvmtrace does not read`);
+    throw new UnsupportedError(`Arrow metadata of version ${version + 1}`, ARROW_HINT);
 }
 
 function decodeBlocks(table: FlatTable, field: number): Block[] {
@@ -170,7 +180,7 @@ function decodeField(table: FlatTable, budget: { fields: number }, depth: number
 
 function typeName(number: number, type: FlatTable | undefined): string {
   const name = TYPE_NAMES[number];
-  if (name === undefined) throw new FlatbufferError(`Arrow type ${number}, which cvmtrace does not know`);
+  if (name === undefined) throw new UnsupportedError(`a column of Arrow type ${number}`, ARROW_HINT);
   if (name === 'int') {
     const bits = type?.int32(0, 0) ?? 32;
     if (![8, 16, 32, 64].includes(bits)) throw new FlatbufferError(`an integer type of ${bits} bits`);
@@ -203,7 +213,7 @@ function buffersOf(name: (typeof TYPE_NAMES)[number] | undefined, type: FlatTabl
     case 'binary_view':
     case 'utf8_view':
       // Each batch says how many buffers they have; no tool writes them into a trace unless it is told to.
-      throw new FlatbufferError(`a column of type ${name}, which cvmtrace does not read`);
+      throw new UnsupportedError(`a column of type ${name}`, 'leave that column out, or write it as utf8 or binary');
     case 'int':
     case 'float':
     case 'bool':

@@ -5,6 +5,9 @@ import { columnsOf, WIDTH_BYTES, type FixedColumn } from './schema.ts';
 
 const NO_ERRNO = new Uint8Array(BATCH_ROWS * 2);
 
+/** The format's offsets are 32-bit, signed; a body must hold the other columns too. */
+const MAX_TEXT_BYTES = 2 ** 30;
+
 /** Turns rows into record batches. Holds the arrays that do not change from batch to batch. */
 export class RowEncoder {
   readonly #columns: ReturnType<typeof columnsOf>;
@@ -100,6 +103,7 @@ function addDetails(
     length += text.length;
     setBit(validity, row);
   }
+  if (length > MAX_TEXT_BYTES) throw new Error(`details of ${length} bytes in one batch of ${rows} rows`);
   offsets.fill(length, filled);
   body.addUtf8(offsets, Buffer.concat(inOrder.map(([, text]) => text)), validity, rows - inOrder.length);
 }

@@ -80,8 +80,12 @@ export class FileSource {
 function openError(path: string, cause: unknown): CvmtraceError {
   const errno = errnoOf(cause) ?? '';
   if (errno === 'ENOENT' || errno === 'ENOTDIR')
-    return new CvmtraceError('NO_INPUT', `${path} does not exist`, { path, cause });
+    return new CvmtraceError('NO_INPUT', `${path} does not exist`, { path, hint: 'check the name', cause });
   if (errno === 'EACCES' || errno === 'EPERM')
-    return new CvmtraceError('IO', `no permission to read ${path}`, { path, cause });
+    return new CvmtraceError('IO', `no permission to read ${path}`, {
+      path,
+      hint: 'ask its owner for read permission',
+      cause,
+    });
   return new CvmtraceError('IO', `${path} cannot be opened: ${messageOf(cause)}`, { path, cause });
 }

@@ -4,7 +4,7 @@
  * trust their input.) Layout: https://flatbuffers.dev/internals/
  */
 
-/** The buffer is not what it says it is. */
+/** The bytes are not what they say they are. */
 export class FlatbufferError extends Error {}
 
 /** A vector inside a flatbuffer: position of the first element, and how many. */

@@ -119,7 +119,7 @@ test('compressed buffers, with how to write them otherwise', async () => {
   writer.write(tableFromIPC(readFileSync(trace)));
   writeFileSync(path, writer.finish().toUint8Array(true));
   const error = openError(path);
-  expect(error.message).toBe(`${path} is compressed, which cvmtrace does not read`);
+  expect(error.message).toBe(`${path} has compressed buffers, which cvmtrace does not read`);
   expect(error.hint).toContain("compression='uncompressed'");
 });
 

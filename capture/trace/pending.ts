@@ -25,6 +25,7 @@ export class PendingRows {
   readonly #columns: readonly PendingColumn[];
   readonly #detail = new Map<number, string>();
   #rows = 0;
+  #textCharacters = 0;
 
   constructor(paced: boolean) {
     this.#columns = COLUMNS.flatMap((column) => {
@@ -39,6 +40,11 @@ export class PendingRows {
     return this.#rows;
   }
 
+  /** Length of all details. */
+  get textCharacters(): number {
+    return this.#textCharacters;
+  }
+
   /** Copies a batch that fits into what is left of BATCH_ROWS. */
   add(batch: CheckedBatch): void {
     const { rows } = batch;
@@ -47,7 +53,11 @@ export class PendingRows {
     if (batch.errno) this.#errno.set(batch.errno.subarray(0, rows), at);
     else this.#errno.fill(0, at, at + rows);
     for (const column of this.#columns) this.#addColumn(column, batch);
-    for (const [row, text] of batch.detail ?? []) if (row < rows) this.#detail.set(at + row, text);
+    for (const [row, text] of batch.detail ?? []) {
+      if (row >= rows) continue;
+      this.#detail.set(at + row, text);
+      this.#textCharacters += text.length;
+    }
     this.#rows += rows;
   }
 
@@ -83,6 +93,7 @@ export class PendingRows {
 
   clear(): void {
     this.#rows = 0;
+    this.#textCharacters = 0;
     this.#detail.clear();
     for (const { validity } of this.#columns) validity.fill(0);
   }

@@ -12,7 +12,7 @@ import {
   type Utf8ColumnData,
 } from './column-data.ts';
 import { buffersOf, layOutColumns, type ColumnBuffers, type ColumnLayout, type TraceColumn } from './columns.ts';
-import { decodeBatch, HeaderType } from './decode.ts';
+import { decodeBatch, HeaderType, type ArrowField } from './decode.ts';
 import { readDictionaries } from './dictionaries.ts';
 import type { Block } from './encode.ts';
 import { FileSource } from './file-source.ts';
@@ -21,6 +21,9 @@ import { parseMetadata } from './metadata-json.ts';
 import type { TraceMetadata } from './metadata.ts';
 import { METADATA_KEY, TRACE_END, type ArrayOfColumn, type FixedColumnName } from './schema.ts';
 import { damaged, readListedMessage, readStructure, type Cut } from './structure.ts';
+
+const FOREIGN_HINT =
+  'name a file that cvmtrace wrote; other programs may add columns to it, but not change or remove any';
 
 export interface OpenOptions {
   /** Read a file without a footer (NAME.partial, a torn copy) as far as its batches are complete. */
@@ -91,14 +94,11 @@ export class TraceFile {
     const structure = readStructure(source, allowPartial);
     const { metadataJson, fields } = structure.schema;
     if (metadataJson === undefined) {
-      throw new CvmtraceError(
-        'BAD_INPUT',
-        `${path} is an Arrow file but not a trace: its metadata has no key ${METADATA_KEY}`,
-        { path },
-      );
+      const message = `${path} is an Arrow file but not a trace: its metadata has no key ${METADATA_KEY}`;
+      throw new CvmtraceError('BAD_INPUT', message, { path, hint: FOREIGN_HINT });
     }
     this.metadata = parseMetadata(metadataJson, path);
-    this.#layout = this.#checked('its schema', () => layOutColumns(fields));
+    this.#layout = layOut(path, fields);
     this.columns = this.#layout.columns;
     this.truncated = structure.cut;
     this.#blocks = structure.batches;
@@ -207,5 +207,18 @@ export class TraceFile {
       if (error instanceof FlatbufferError) throw damaged(this.path, where, error);
       throw error;
     }
+  }
+}
+
+function layOut(path: string, fields: readonly ArrowField[]): ColumnLayout {
+  try {
+    return layOutColumns(fields);
+  } catch (cause) {
+    if (!(cause instanceof FlatbufferError)) throw cause;
+    throw new CvmtraceError('BAD_INPUT', `${path} is not a trace: ${cause.message}`, {
+      path,
+      hint: FOREIGN_HINT,
+      cause,
+    });
   }
 }

@@ -1,11 +1,11 @@
 import { CvmtraceError } from '../../native/index.ts';
 import {
-  CompressedError,
   decodeFooter,
   decodeMessage,
   decodeSchema,
   HeaderType,
   MAX_METADATA_BYTES,
+  UnsupportedError,
   type ArrowMessage,
   type ArrowSchema,
 } from './decode.ts';
@@ -57,6 +57,7 @@ export function readStructure(source: FileSource, allowPartial: boolean): FileSt
     return { ...decodeChecked(source, footer.offset, footer.length), cut: undefined };
   } catch (cause) {
     if (!(cause instanceof FlatbufferError)) throw cause;
+    if (cause instanceof UnsupportedError) throw damaged(path, 'its footer', cause);
     if (allowPartial) return scanMessages(source, `its footer is damaged: ${cause.message}`);
     throw new CvmtraceError('BAD_INPUT', `the footer of ${path} is damaged: ${cause.message}`, { path, hint, cause });
   }
@@ -64,8 +65,8 @@ export function readStructure(source: FileSource, allowPartial: boolean): FileSt
 
 function refuseForeign(source: FileSource): void {
   const { path } = source;
-  const refuse = (message: string, hint?: string): never => {
-    throw new CvmtraceError('BAD_INPUT', message, { path, ...(hint === undefined ? {} : { hint }) });
+  const refuse = (message: string, hint = 'name a trace that cvmtrace wrote'): never => {
+    throw new CvmtraceError('BAD_INPUT', message, { path, hint });
   };
   switch (kindOf(source)) {
     case 'arrow':
@@ -198,12 +199,13 @@ export function scanMessages(source: FileSource, why: string): FileStructure {
 
 /** BAD_INPUT for what a FlatbufferError found in the part of a file that `where` names. */
 export function damaged(path: string, where: string, cause: FlatbufferError): CvmtraceError {
-  if (cause instanceof CompressedError) {
-    return new CvmtraceError('BAD_INPUT', `${path} is compressed, which cvmtrace does not read`, {
+  if (cause instanceof UnsupportedError) {
+    return new CvmtraceError('BAD_INPUT', `${path} has ${cause.message}, which cvmtrace does not read`, {
       path,
-      hint: "write it uncompressed: pyarrow.feather.write_feather(table, path, compression='uncompressed'), or as Parquet",
+      hint: cause.hint,
       cause,
     });
   }
-  return new CvmtraceError('BAD_INPUT', `${path} is damaged: ${where}: ${cause.message}`, { path, cause });
+  const hint = `see all that is wrong with it: cvmtrace verify ${path}`;
+  return new CvmtraceError('BAD_INPUT', `${path} is damaged: ${where}: ${cause.message}`, { path, hint, cause });
 }

@@ -88,6 +88,25 @@ test('rows are in the file at most a second after they were appended', () => {
   writer.discard();
 });
 
+test('nothing can be appended while a trace is being finished', async () => {
+  const path = join(folder, 'finishing.arrow');
+  const writer = TraceWriter.create(path, METADATA);
+  const finishing = writer.finish(END);
+  expect(() => writer.append(batchAt(0, 1))).toThrow('closed');
+  expect(await finishing).toMatchObject({ rows: 1 });
+});
+
+test('much text is written before there is too much of it for a batch', () => {
+  const path = join(folder, 'text.arrow');
+  const writer = TraceWriter.create(path, METADATA);
+  const detail = new Map([[0, 'x'.repeat(9 * 1024 * 1024)]]);
+  for (let i = 0; i < 3; i++) writer.append({ rows: 1, op: Uint8Array.of(0), columns: {}, validity: {}, detail });
+  const file = TraceFile.open(partialPath(path), { allowPartial: true });
+  expect([file.rows, file.batchCount]).toEqual([2, 1]);
+  file.close();
+  writer.discard();
+});
+
 test('abort leaves what was flushed, discard nothing', () => {
   const path = join(folder, 'abort.arrow');
   const writer = TraceWriter.create(path, METADATA);

@@ -27,6 +27,9 @@ import { creationError, refuseExisting, syncFolder, writeError } from './write-e
 /** Appends of at least so many rows are written at once from the caller's arrays; smaller ones are collected first. */
 const DIRECT_ROWS = BATCH_ROWS / 8;
 
+/** Text that waits in memory is written when there is more of it: long before the 2 GiB that a batch can have. */
+const FLUSH_TEXT_CHARACTERS = 16 * 1024 * 1024;
+
 export interface WriterOptions {
   /** Replace an existing trace of that name when this one is finished. */
   readonly force?: boolean;
@@ -139,6 +142,7 @@ export class TraceWriter {
       this.#pending ??= new PendingRows(this.#paced);
       if (this.#pending.rows + batch.rows > BATCH_ROWS) this.flush();
       this.#pending.add(batch);
+      if (this.#pending.textCharacters > FLUSH_TEXT_CHARACTERS) return this.flush();
       this.#timer.start();
     }
   }
@@ -160,11 +164,16 @@ export class TraceWriter {
   async finish(end: TraceEnd): Promise<WrittenTrace> {
     this.#append(endBatch(end));
     this.flush();
+    this.#writeChunks([fileEnd(encodeFooter(this.#schema, this.#dictionaries, this.#batches))]);
     const fd = this.#assertUsable();
+    // From here on nothing can be appended: what came after the footer would be lost.
+    this.#fd = undefined;
     try {
-      this.#writeChunks([fileEnd(encodeFooter(this.#schema, this.#dictionaries, this.#batches))]);
-      await promisify(fsync)(fd);
-      this.#close();
+      try {
+        await promisify(fsync)(fd);
+      } finally {
+        closeSync(fd);
+      }
       refuseExisting(this.path, this.#force);
       renameSync(this.#partial, this.path);
       this.#finished = true;
