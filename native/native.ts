@@ -40,7 +40,12 @@ export interface ExecutedBatch {
   readonly rows: number;
   readonly op: Uint8Array;
   readonly errno: Uint16Array;
-  /** lag_ns is there only if the batch was paced: how late the operation started. */
+  /**
+   * result is null for an operation that failed, except touches (pages touched before) and exits (what the guest is told: 0, EINVAL or EAGAIN
+   * as positive numbers; null if the batch was cancelled inside it, as is then dur_ns). dur_ns is 0 for what is no kernel call.
+   * lag_ns is there only if the batch was paced: how late the operation started; null where paceNs is 0.
+   * All arrays share one ArrayBuffer, which can be copied but not transferred to another thread.
+   */
   readonly columns: Omit<NullableColumns, 'lag_ns'> & Partial<Pick<NullableColumns, 'lag_ns'>>;
   readonly validity: Validity;
   /** Thread that executed it. */
@@ -53,7 +58,10 @@ export interface ExecutedBatch {
 export interface ExecuteOptions {
   /** Stop after the first operation that fails; default is to go on. */
   readonly stopAtFailure?: boolean;
-  /** `asap` (default) ignores paceNs; `absolute` starts an operation at paceNs * factor after the first batch; `relative` pauses before it. */
+  /**
+   * `asap` (default) ignores paceNs; `absolute` starts an operation at paceNs * factor after the session's first batch with that pacing began;
+   * `relative` pauses before it, counted from the end of the operation before. In both 0 means at once.
+   */
   readonly pace?: 'asap' | 'absolute' | 'relative';
   /** Multiplies paceNs; 2 is half speed. Default 1. */
   readonly paceFactor?: number;
@@ -63,10 +71,11 @@ export interface ExecuteOptions {
 export interface NativeSession {
   /**
    * Queues a batch (words as of `OpBatch`) and returns its rows when it has run. Batches run in order on one thread without a pause while the
-   * queue is not empty. Failures are rows. Rejects only for malformed words or a closed session.
+   * queue is not empty. Failures are rows. Rejects only for malformed words or options (TypeError) or a closed
+   * session (`code` ERR_SESSION_CLOSED).
    */
   execute(words: Float64Array, options?: ExecuteOptions): Promise<ExecutedBatch>;
-  /** Stops the running batch at the next operation (or pause, or 2 MiB of a touch) and drops the queued ones: they resolve with 0 rows. */
+  /** Stops the running batch at the next operation (or pause, or 2 MiB of a touch, which is then an EINTR row) and drops the queued ones: they resolve with 0 rows. */
   cancel(): void;
   /** ns of CLOCK_MONOTONIC that ts_ns counts from. */
   readonly clockBaseNs: bigint;

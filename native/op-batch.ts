@@ -8,7 +8,7 @@ export const OP_STRIDE = 10;
  * null in the trace.
  */
 export interface Operands {
-  /** Number of the object it acts on or creates (see {@link ObjectNumber}). */
+  /** Number of the object it acts on or creates, 1 to 65535. */
   readonly obj?: number;
   /** Guest-physical address, bytes. */
   readonly gpa?: number;
@@ -23,8 +23,8 @@ export interface Operands {
   /** ns: with absolute pacing when it is due since the run's start, with relative pacing the pause before it. 0: at once. */
   readonly paceNs?: number;
   /**
-   * `exit_*`: how many of the operations that follow belong to it; its duration ends with the last of them. `kvm_set_user_memory_region2`:
-   * number of the ram object that backs the slot's shared side.
+   * `exit_*`: how many of the operations that follow belong to it; its duration ends with the last of them. `kvm_create_guest_memfd`:
+   * number of the VM. `kvm_set_user_memory_region2`: number of the ram object that backs the slot's shared side.
    */
   readonly peer?: number;
   readonly vcpu?: number;
