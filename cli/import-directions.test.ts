@@ -41,7 +41,7 @@ function sources(): Source[] {
 }
 
 const all = sources();
-const product = all.filter(({ path }) => !path.endsWith('.test.ts') && !path.includes('/testing/'));
+const product = all.filter(({ path }) => !/\.test\.ts$|\/(testing|testdata)\//.test(path));
 
 test('the sources are found', () => {
   expect(all.length).toBeGreaterThan(20);
