@@ -142,8 +142,8 @@ export class TraceWriter {
       this.#pending ??= new PendingRows(this.#paced);
       if (this.#pending.rows + batch.rows > BATCH_ROWS) this.flush();
       this.#pending.add(batch);
-      if (this.#pending.textCharacters > FLUSH_TEXT_CHARACTERS) return this.flush();
       this.#timer.start();
+      if (this.#pending.textCharacters > FLUSH_TEXT_CHARACTERS) this.flush();
     }
   }
 
