@@ -18,11 +18,6 @@ with requests as (
   from _conversions
   where trigger <> 'vmm'
 ),
-spans as (
-  select trace, min(ts_ns) as start_ns, max(ts_ns + coalesce(dur_ns, 0)) as end_ns
-  from events
-  group by trace
-),
 by_phase as (
   select p.trace, p.phase, p.name, r.vcpu, any_value(p.dur_ns) as wall_ns, count(*) as conversions, sum(r.len) as bytes, sum(r.stall_ns) as stall_ns
   from requests r
@@ -32,7 +27,7 @@ by_phase as (
   union all
   select r.trace, null, null, r.vcpu, any_value((s.end_ns - s.start_ns)::bigint), count(*), sum(r.len), sum(r.stall_ns)
   from requests r
-  join spans s on s.trace = r.trace
+  join _trace_ends s on s.trace = r.trace
   group by r.trace, r.vcpu
 )
 select

@@ -25,125 +25,143 @@
 -- @column errno         of the first call inside that failed, 0 if none did
 -- @column retries       failed requests of the same vCPU, range and direction directly before this one
 -- @column partial       true if an earlier conversion's range overlaps this range and is not inside it, so that it is now split
-create or replace view _exits as
-select
-  trace, coalesce(pid::bigint, -1) as pid, coalesce(tid::bigint, -1) as tid, seq, ts_ns, dur_ns, vcpu, op::varchar as trigger, gpa, len,
-  case when op = 'exit_map_gpa_range' then (attrs & 16) <> 0 else (flags & 8) <> 0 end as to_private,
-  -- KVM_RUN itself returns -1 with EFAULT for a memory fault: that is the exit, not its failure.
-  coalesce(result <> 0 and not (op = 'exit_memory_fault' and result = -1), false) as refused
-from events
-where op in ('exit_map_gpa_range', 'exit_memory_fault');
-
--- part: what a call does for a conversion; 'nested' are tracepoints inside calls that are counted already.
-create or replace view _calls as
-select
-  trace, coalesce(pid::bigint, -1) as pid, coalesce(tid::bigint, -1) as tid, seq, ts_ns, dur_ns, gpa, len, errno, (attrs & 8) <> 0 as to_private,
-  case
-    when op in ('kvm_set_memory_attributes', 'kvm_set_memory_attributes2') then 'attribute'
-    when op in ('gmem_punch_hole', 'ram_punch_hole', 'ram_madvise') then 'discard'
-    when op in ('gmem_allocate', 'ram_allocate', 'kvm_pre_fault_memory') then 'allocate'
-    when op in ('gmem_touch', 'ram_touch') then 'touch'
-    else 'dma'
-  end as part
-from events
-where op in (
-  'kvm_set_memory_attributes', 'kvm_set_memory_attributes2', 'gmem_punch_hole', 'ram_punch_hole', 'ram_madvise', 'gmem_allocate', 'ram_allocate',
-  'kvm_pre_fault_memory', 'gmem_touch', 'ram_touch', 'vfio_map_dma', 'vfio_unmap_dma', 'iommufd_ioas_map', 'iommufd_ioas_map_file',
-  'iommufd_ioas_unmap', 'iommufd_ioas_copy', 'iommufd_hwpt_invalidate'
-);
-
--- Every call with the exit it belongs to (exit_seq null: none).
-create or replace view _attributed_calls as
-select
-  c.trace, c.seq, c.ts_ns, c.dur_ns, c.gpa, c.len, c.errno, c.to_private, c.part,
-  case
-    when e.seq is null then null
-    when e.ts_ns is null or e.dur_ns is null or c.ts_ns is null then
-      case when c.part <> 'touch' and coalesce(c.gpa < e.gpa + e.len and e.gpa < c.gpa + c.len, true) then e.seq end
-    when c.ts_ns >= e.ts_ns and c.ts_ns < e.ts_ns + e.dur_ns then e.seq
-    when e.dur_ns = 0 and c.ts_ns = e.ts_ns and coalesce(c.dur_ns, 0) = 0 then e.seq
-  end as exit_seq
-from _calls c
-asof left join _exits e on c.trace = e.trace and c.pid = e.pid and c.tid = e.tid and c.seq > e.seq;
-
-create or replace view _call_sums as
-select
-  trace, exit_seq,
-  coalesce(sum(dur_ns) filter (where part = 'attribute'), 0)::bigint as attribute_ns,
-  coalesce(sum(dur_ns) filter (where part = 'discard'), 0)::bigint as discard_ns,
-  coalesce(sum(dur_ns) filter (where part in ('allocate', 'touch')), 0)::bigint as allocate_ns,
-  coalesce(sum(dur_ns) filter (where part = 'dma'), 0)::bigint as dma_ns,
-  count(*) filter (where part <> 'touch') as calls,
-  arg_min(errno, seq) filter (where errno <> 0) as errno,
-  bool_or(part = 'attribute' and errno <> 0) as attribute_failed
-from _attributed_calls
-where exit_seq is not null
-group by trace, exit_seq;
-
--- The conversions without what needs other conversions (retries, partial).
-create or replace view _conversions as
-select
-  e.trace, e.seq, e.ts_ns, e.vcpu, e.trigger, e.gpa, e.len,
-  case e.to_private when true then 'to_private' when false then 'to_shared' end as direction,
-  e.dur_ns::bigint as stall_ns,
-  coalesce(s.attribute_ns, 0) as attribute_ns, coalesce(s.discard_ns, 0) as discard_ns, coalesce(s.allocate_ns, 0) as allocate_ns,
-  coalesce(s.dma_ns, 0) as dma_ns,
-  e.dur_ns::bigint - coalesce(s.attribute_ns + s.discard_ns + s.allocate_ns + s.dma_ns, 0) as other_ns,
-  coalesce(s.calls, 0) as calls,
-  case when e.refused or coalesce(s.attribute_failed, false) then 'failed' else 'ok' end as outcome,
-  coalesce(s.errno, 0)::usmallint as errno
-from _exits e
-left join _call_sums s on s.trace = e.trace and s.exit_seq = e.seq
-union all
-select
-  trace, seq, ts_ns, null, 'vmm', gpa, len, case to_private when true then 'to_private' when false then 'to_shared' end, null,
-  coalesce(dur_ns, 0)::bigint, 0, 0, 0, null, 1, case when errno <> 0 then 'failed' else 'ok' end, errno
-from _attributed_calls
-where part = 'attribute' and exit_seq is null;
-
--- Distinct ranges that some other range of an `ok` conversion sticks out of: from `since` (seq) on, converting the range splits that other.
-create or replace view _split_ranges as
-with ranges as (
-  select trace, gpa, gpa + len as past, min(seq) filter (where outcome = 'ok') as first_ok
-  from _conversions
-  where len > 0 and gpa is not null
-  group by trace, gpa, len
-),
-crossings as (
-  -- `other` holds the byte before this range and its first byte, or its last byte and the one after it.
-  select a.trace, a.gpa, a.past, o.first_ok
-  from ranges a
-  join ranges o on o.trace = a.trace and o.gpa < a.gpa and o.past > a.gpa
-  union all
-  select a.trace, a.gpa, a.past, o.first_ok
-  from ranges a
-  join ranges o on o.trace = a.trace and o.gpa < a.past and o.past > a.past
-)
-select trace, gpa, past - gpa as len, min(first_ok) as since
-from crossings
-where first_ok is not null
-group by trace, gpa, past;
-
-create or replace view conversions as
-with runs as (
+-- Exits and the calls that may belong to one, each with the last exit of its thread; part: what a call does for a conversion. Tracepoints inside
+-- calls (iommu_map) are left out, their time is their call's.
+create or replace view _thread_calls as
+with calls as (
   select
-    *,
-    count(*) filter (where starts_run) over (partition by trace, vcpu order by seq rows unbounded preceding) as run
-  from (
-    select
-      *,
-      not coalesce(
-        lag(outcome) over before = 'failed' and lag(gpa) over before = gpa and lag(len) over before = len
-        and lag(direction) over before = direction and vcpu is not null, false
-      ) as starts_run
-    from _conversions
-    window before as (partition by trace, vcpu order by seq)
+    trace, seq, ts_ns, dur_ns, pid, tid, vcpu, op, gpa, len, errno,
+    op in ('exit_map_gpa_range', 'exit_memory_fault') as is_exit,
+    case
+      when op in ('exit_map_gpa_range', 'exit_memory_fault') then 'exit'
+      when op in ('kvm_set_memory_attributes', 'kvm_set_memory_attributes2') then 'attribute'
+      when op in ('gmem_punch_hole', 'ram_punch_hole', 'ram_madvise') then 'discard'
+      when op in ('gmem_allocate', 'ram_allocate', 'kvm_pre_fault_memory') then 'allocate'
+      when op in ('gmem_touch', 'ram_touch') then 'touch'
+      else 'dma'
+    end as part,
+    case when op = 'exit_map_gpa_range' then attrs & 16 when op = 'exit_memory_fault' then flags & 8 else attrs & 8 end <> 0 as to_private,
+    -- KVM_RUN itself returns -1 with EFAULT for a memory fault: that is the exit, not its failure.
+    coalesce(result <> 0 and not (op = 'exit_memory_fault' and result = -1), false) as refused
+  from events
+  where op in (
+    'exit_map_gpa_range', 'exit_memory_fault', 'kvm_set_memory_attributes', 'kvm_set_memory_attributes2', 'gmem_punch_hole', 'ram_punch_hole',
+    'ram_madvise', 'gmem_allocate', 'ram_allocate', 'kvm_pre_fault_memory', 'gmem_touch', 'ram_touch', 'vfio_map_dma', 'vfio_unmap_dma',
+    'iommufd_ioas_map', 'iommufd_ioas_map_file', 'iommufd_ioas_unmap', 'iommufd_ioas_copy', 'iommufd_hwpt_invalidate'
   )
 )
 select
-  r.trace, r.seq, r.ts_ns, r.vcpu, r.trigger, r.gpa, r.len, r.direction, r.stall_ns, r.attribute_ns, r.discard_ns, r.allocate_ns, r.dma_ns,
-  r.other_ns, r.calls, r.outcome, r.errno,
-  row_number() over (partition by r.trace, r.vcpu, r.run order by r.seq) - 1 as retries,
-  coalesce(s.since < r.seq, false) as partial
-from runs r
-left join _split_ranges s on s.trace = r.trace and s.gpa = r.gpa and s.len = r.len;
+  * exclude (pid, tid),
+  last_value(case when is_exit then {seq: seq, ts_ns: ts_ns, dur_ns: dur_ns, gpa: gpa, len: len} end ignore nulls) over (
+    partition by trace, pid, tid order by seq rows between unbounded preceding and current row
+  ) as last_exit
+from calls;
+
+-- The rows of each conversion; conversion: seq of the row that stands for it, the exit or the VMM's own call.
+create or replace view _conversion_rows as
+select * exclude (last_exit)
+from (
+  select
+    *,
+    case
+      when is_exit then seq
+      when last_exit.ts_ns is null or last_exit.dur_ns is null or ts_ns is null then
+        case
+          when part <> 'touch' and coalesce(gpa < _past(last_exit.gpa, last_exit.len) and last_exit.gpa < _past(gpa, len), true) then last_exit.seq
+        end
+      when ts_ns >= last_exit.ts_ns and ts_ns < _past(last_exit.ts_ns, last_exit.dur_ns) then last_exit.seq
+      when last_exit.dur_ns = 0 and ts_ns = last_exit.ts_ns and coalesce(dur_ns, 0) = 0 then last_exit.seq
+    end as exit_seq,
+    coalesce(exit_seq, case when part = 'attribute' then seq end) as conversion
+  from _thread_calls
+)
+where conversion is not null;
+
+-- The conversions without what needs other conversions (retries, partial): one pass over the rows and one sort by thread.
+create or replace view _conversions as
+with sums as (
+  select
+    trace, conversion as seq,
+    any_value(ts_ns) filter (where seq = conversion) as ts_ns,
+    any_value(vcpu) filter (where is_exit) as vcpu,
+    coalesce(any_value(op) filter (where is_exit)::varchar, 'vmm') as trigger,
+    any_value(gpa) filter (where seq = conversion) as gpa,
+    any_value(len) filter (where seq = conversion) as len,
+    any_value(to_private) filter (where seq = conversion) as to_private,
+    any_value(dur_ns) filter (where is_exit)::bigint as stall_ns,
+    coalesce(sum(dur_ns) filter (where part = 'attribute'), 0)::bigint as attribute_ns,
+    coalesce(sum(dur_ns) filter (where part = 'discard'), 0)::bigint as discard_ns,
+    coalesce(sum(dur_ns) filter (where part in ('allocate', 'touch')), 0)::bigint as allocate_ns,
+    coalesce(sum(dur_ns) filter (where part = 'dma'), 0)::bigint as dma_ns,
+    count(*) filter (where part not in ('exit', 'touch')) as calls,
+    coalesce(bool_or(case part when 'exit' then refused when 'attribute' then errno <> 0 end), false) as failed,
+    coalesce(arg_min(errno, seq) filter (where errno <> 0 and not is_exit), 0)::usmallint as errno
+  from _conversion_rows
+  group by trace, conversion
+)
+select
+  trace, seq, ts_ns, vcpu, trigger, gpa, len,
+  case to_private when true then 'to_private' when false then 'to_shared' end as direction,
+  stall_ns, attribute_ns, discard_ns, allocate_ns, dma_ns, stall_ns - attribute_ns - discard_ns - allocate_ns - dma_ns as other_ns,
+  calls, if(failed, 'failed', 'ok') as outcome, errno
+from sums;
+
+-- Distinct ranges that a range of an `ok` conversion sticks out of: from `since` (seq) on, converting the one splits the other.
+--
+-- Which ranges hold a given byte: every range is filed under its size class (powers of 4 pages) in the one or two cells of that size that it
+-- touches, so that a byte is compared with ranges of its cells only. A plain range join would compare all with all.
+create or replace view _split_ranges as
+with ranges as (
+  select
+    trace, gpa, _past(gpa, len) as past, min(seq) filter (where outcome = 'ok') as first_ok,
+    12 + 2 * greatest(0, ceil((log2(len) - 12) / 2))::ubigint as cell_bits
+  from _conversions
+  where len > 0 and _past(gpa, len) is not null
+  group by trace, gpa, len
+),
+filed as (
+  select trace, gpa, past, first_ok, cell_bits, unnest(list_distinct([gpa >> cell_bits, (past - 1) >> cell_bits])) as cell
+  from ranges
+  where first_ok is not null
+),
+-- A range that another sticks out of has its first byte and the one before, or its last byte and the next one, in that other.
+edges as (
+  select trace, gpa, past, unnest([gpa, past]) as edge
+  from ranges
+),
+-- Materialized, because the planner would otherwise join ranges with edges on the trace alone.
+probes as materialized (
+  select e.trace, e.gpa, e.past, e.edge, s.cell_bits, e.edge >> s.cell_bits as cell
+  from edges e
+  join (select distinct trace, cell_bits from filed) s on s.trace = e.trace
+)
+select p.trace, p.gpa, p.past - p.gpa as len, min(f.first_ok) as since
+from probes p
+join filed f on f.trace = p.trace and f.cell_bits = p.cell_bits and f.cell = p.cell
+where f.gpa < p.edge and f.past > p.edge
+group by p.trace, p.gpa, len;
+
+create or replace view conversions as
+with compared as (
+  select
+    *,
+    not coalesce(
+      lag(outcome) over before = 'failed' and lag(gpa) over before = gpa and lag(len) over before = len
+      and lag(direction) over before = direction and vcpu is not null, false
+    ) as starts_run
+  from _conversions
+  window before as (partition by trace, vcpu order by seq)
+),
+runs as (
+  select
+    * exclude (starts_run),
+    sum(starts_run::integer) over (partition by trace, vcpu order by seq rows unbounded preceding) as run
+  from compared
+),
+counted as (
+  select * exclude (run), row_number() over (partition by trace, vcpu, run order by seq) - 1 as retries
+  from runs
+)
+select c.*, coalesce(s.since < c.seq, false) as partial
+from counted c
+left join _split_ranges s on s.trace = c.trace and s.gpa = c.gpa and s.len = c.len;

@@ -29,3 +29,6 @@
 create or replace view events as
 select trace, seq, ts_ns, dur_ns, pid, tid, vcpu, op, obj, gpa, hva, iova, "offset", len, attrs, flags, result, errno, detail, lag_ns
 from _trace_rows;
+
+-- First byte (or ns) after a range; null if there is none below 2^64, which only damaged rows have.
+create or replace macro _past(start, size) as if(start <= 18446744073709551615 - size, start + size, null);

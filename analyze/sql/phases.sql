@@ -9,8 +9,9 @@
 -- @column start_ns  ts_ns of its mark; null if unknown
 -- @column end_ns    ts_ns of the mark that ends it, or the latest end of a row of the trace; null if unknown
 -- @column dur_ns    end_ns - start_ns, ns; null if unknown
+-- One row per trace.
 create or replace view _trace_ends as
-select trace, max(seq) + 1 as past_seq, max(ts_ns + coalesce(dur_ns, 0)) as end_ns
+select trace, max(seq) + 1 as past_seq, min(ts_ns) as start_ns, max(_past(ts_ns, coalesce(dur_ns, 0))) as end_ns
 from events
 group by trace;
 
