@@ -28,7 +28,8 @@ export async function writeCsv(source: RowSource, sink: Sink): Promise<void> {
 
 /** One JSON object per line. */
 export async function writeJsonLines(source: RowSource, sink: Sink): Promise<void> {
-  await writeLines(source, sink, '', (row) => `${jsonObject(source.columns, row)}\n`);
+  const object = jsonWriter(source.columns);
+  await writeLines(source, sink, '', (row) => `${object(row)}\n`);
 }
 
 /** One document, `{"schema": ..., "columns": [{name, type}], "rows": [{...}], "warnings": [...]}`, written as the rows come. */
@@ -40,9 +41,10 @@ export async function writeJsonDocument(
 ): Promise<void> {
   const columns = source.columns.map(({ name, type }) => ({ name, type }));
   const head = `{"schema":${toJson(schemaName(verb))},"columns":${toJson(columns)},"rows":[`;
+  const object = jsonWriter(source.columns);
   let separator = '\n';
   await writeLines(source, sink, head, (row) => {
-    const line = `${separator}${jsonObject(source.columns, row)}`;
+    const line = `${separator}${object(row)}`;
     separator = ',\n';
     return line;
   });
@@ -90,10 +92,20 @@ async function writeLines(
   if (piece !== '') await sink.write(piece);
 }
 
-function jsonObject(columns: readonly RowColumn[], row: readonly CellValue[]): string {
-  // Written out by hand: two columns may have the same name, and an object would lose one of them and the order of names such as "1".
-  const members = columns.map(({ name }, index) => `${toJson(name)}:${toJson(row[index] ?? null)}`);
-  return `{${members.join(',')}}`;
+/** Writes a row as an object. By hand: two columns may have the same name, and an object would lose one of them, and the order of "1". */
+function jsonWriter(columns: readonly RowColumn[]): (row: readonly CellValue[]) => string {
+  const keys = columns.map(({ name }, index) => `${index === 0 ? '' : ','}${toJson(name)}:`);
+  return (row) => {
+    let members = '';
+    keys.forEach((key, index) => (members += key + jsonValue(row[index])));
+    return `{${members}}`;
+  };
+}
+
+/** As `toJson`; integers, of which there are most, on a short way. */
+function jsonValue(value: CellValue): string {
+  if (value === null || value === undefined) return 'null';
+  return typeof value === 'bigint' ? `"${value}"` : toJson(value);
 }
 
 function csvCell(value: CellValue): string {
@@ -113,7 +125,7 @@ function tableCell(value: CellValue): string {
 /** As JSON has it, without the quotes around a text or a time; a number as JavaScript has it, as JSON has no NaN and no infinity. */
 function cellText(value: CellValue): string {
   if (typeof value === 'string') return value;
-  if (typeof value === 'number') return String(value);
+  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') return String(value);
   const json = toJson(value);
   return json.startsWith('"') ? json.slice(1, -1) : json;
 }

@@ -7,7 +7,6 @@ import { formatBytes } from '../format-bytes.ts';
 import { formatCountOf } from '../format-count.ts';
 import { writeCsv, writeJsonLines } from '../format-rows.ts';
 import { closeOnEnd } from '../open-traces.ts';
-import { writeResult } from '../output-file.ts';
 import { rowSource } from '../row-source.ts';
 import { defineVerb, type VerbContext } from '../verb.ts';
 import { refuseBinaryOnTerminal, writeBinary } from '../binary-result.ts';
@@ -57,25 +56,18 @@ async function exportTrace(context: VerbContext, analysis: Analysis, options: Ex
   // lag_ns is there only in paced runs, as in the file that it came from.
   const [[paced] = []] = (await analysis.query('select count(lag_ns) > 0 from events')).rows;
   const query = `select * exclude (trace${paced === true ? '' : ', lag_ns'}) from events`;
-  switch (options.to) {
-    case 'parquet':
-    case 'arrow': {
-      const { to } = options;
-      const metadata = { [METADATA_KEY]: JSON.stringify(trace.metadata) };
-      await writeBinary(context, options.out, options, (path) => analysis.copyTo(query, to, path, { metadata }));
-      break;
+  const { to, out } = options;
+  if (out === '-' && (to === 'csv' || to === 'jsonl')) {
+    // Text goes out as it comes. To a file DuckDB writes the same bytes, several times faster.
+    const stream = await analysis.stream(query);
+    try {
+      await (to === 'csv' ? writeCsv : writeJsonLines)(rowSource(stream), context.output);
+    } finally {
+      await stream.close();
     }
-    case 'csv':
-    case 'jsonl':
-      await writeResult(context, options.out, options, async (sink) => {
-        const stream = await analysis.stream(query);
-        try {
-          await (options.to === 'csv' ? writeCsv : writeJsonLines)(rowSource(stream), sink);
-        } finally {
-          await stream.close();
-        }
-      });
-      break;
+  } else {
+    const metadata = { [METADATA_KEY]: JSON.stringify(trace.metadata) };
+    await writeBinary(context, out, options, (path) => analysis.copyTo(query, to, path, { metadata }));
   }
   return trace;
 }

@@ -122,18 +122,29 @@ describe('sql', () => {
 });
 
 describe('export', () => {
-  test('csv and jsonl', async () => {
-    await golden('export-csv', ['export', at('boot.arrow'), '--to', 'csv', '-o', at('boot.csv')]);
-    expect(readFileSync(at('boot.csv'), 'utf8').split('\n').slice(0, 3)).toEqual([
-      'seq,ts_ns,dur_ns,pid,tid,vcpu,op,obj,gpa,hva,iova,offset,len,attrs,flags,result,errno,detail',
-      '0,1000,900000,100,101,,kvm_create_vm,1,,,,,,0,,,0,',
-      '1,902000,20000,100,101,,kvm_create_guest_memfd,3,,,,,67108864,,0,,0,',
-    ]);
-    const run = await runCli(['export', at('boot.arrow'), '--to', 'jsonl', '-o', '-']);
-    expect(run.stdout.split('\n')[0]).toBe(
-      '{"seq":"0","ts_ns":"1000","dur_ns":"900000","pid":100,"tid":101,"vcpu":null,"op":"kvm_create_vm","obj":1,"gpa":null,"hva":null,' +
-        '"iova":null,"offset":null,"len":null,"attrs":"0","flags":null,"result":null,"errno":0,"detail":null}',
-    );
+  test('says what it wrote', () =>
+    golden('export-csv', ['export', at('boot.arrow'), '--to', 'csv', '-o', at('boot.csv')]));
+
+  test.each([
+    [
+      'csv',
+      [
+        'seq,ts_ns,dur_ns,pid,tid,vcpu,op,obj,gpa,hva,iova,offset,len,attrs,flags,result,errno,detail',
+        '0,1000,900000,100,101,,kvm_create_vm,1,,,,,,0,,,0,',
+      ],
+    ],
+    [
+      'jsonl',
+      [
+        '{"seq":"0","ts_ns":"1000","dur_ns":"900000","pid":100,"tid":101,"vcpu":null,"op":"kvm_create_vm","obj":1,"gpa":null,"hva":null,' +
+          '"iova":null,"offset":null,"len":null,"attrs":"0","flags":null,"result":null,"errno":0,"detail":null}',
+      ],
+    ],
+  ])('%s to standard output and to a file is the same', async (to, first) => {
+    const run = await runCli(['export', at('boot.arrow'), '--to', to, '-o', '-']);
+    expect(run.stdout.split('\n').slice(0, first.length)).toEqual(first);
+    await runCli(['export', at('boot.arrow'), '--to', to, '-o', at(`same.${to}`)]);
+    expect(readFileSync(at(`same.${to}`), 'utf8')).toBe(run.stdout);
   });
 
   test.each(['parquet', 'arrow'])('%s is a trace with the same numbers', async (to) => {
