@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { SUITES } from '../../bench/suites/index.ts';
 import { keepsLimit, type Metric, type Suite, type SuiteResult } from '../../bench/suites/suite.ts';
@@ -9,6 +9,7 @@ import { ExitStatus } from '../exit-status.ts';
 import { formatMetric } from '../format-metric.ts';
 import { formatTable } from '../format-table.ts';
 import { toJson } from '../json.ts';
+import { claimOutputFolder } from '../output-folder.ts';
 import { writeOutputFile } from '../output-file.ts';
 import { startProgress } from '../progress.ts';
 import { defineGroup, defineVerb, type VerbContext } from '../verb.ts';
@@ -68,7 +69,7 @@ async function runSuites(context: VerbContext, names: readonly string[], options
   const host = readHostInfo();
   const started = new Date().toISOString();
   const out = options.out ?? join(RESULTS, `${started.replaceAll(':', '')}.json`);
-  if (options.out === undefined) await mkdir(RESULTS, { recursive: true });
+  if (options.out === undefined) await claimOutputFolder(RESULTS, { force: true });
   // On the file system of the results, not in /tmp, which may be memory.
   const folder = await mkdtemp(join(dirname(out), '.suites-'));
   const results: { readonly suite: string; readonly result?: SuiteResult; readonly unavailable?: string }[] = [];

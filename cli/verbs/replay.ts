@@ -1,13 +1,14 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { replay, type ReplayReport } from '../../bench/replay/replay.ts';
 import { AXES } from '../../bench/strategies/axes.ts';
 import { parseStrategies, PRESETS } from '../../bench/strategies/presets.ts';
 import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
-import { CvmtraceError, loadNative } from '../../native/index.ts';
+import { loadNative } from '../../native/index.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { countOption } from '../option-values.ts';
+import { claimOutputFolder } from '../output-folder.ts';
 import { parsePace } from '../pace.ts';
 import { startProgress } from '../progress.ts';
 import { writeReplayReport } from '../replay-report-file.ts';
@@ -81,7 +82,7 @@ async function runReplay(
     context.output.warn(`${options.runs} runs give a weak interval: ${ENOUGH_ROUNDS} or more are better`);
 
   const folder = options.out ?? (await mkdtemp(join(tmpdir(), 'cvmtrace-')));
-  if (options.out !== undefined) await makeFolder(options.out);
+  if (options.out !== undefined) await claimOutputFolder(options.out, options);
   const progress = startProgress(context, 1, 'reading the trace');
   let report: ReplayReport;
   try {
@@ -108,18 +109,6 @@ async function runReplay(
   );
   if (options.out !== undefined) context.output.note(`the traces of the runs and replay.json are in ${options.out}`);
   return ExitStatus.done;
-}
-
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true });
-  } catch (cause) {
-    throw new CvmtraceError('IO', `cannot make the folder ${path}`, {
-      path,
-      hint: 'name a folder that can be made',
-      cause,
-    });
-  }
 }
 
 /** Without the names of traces that are gone. */
