@@ -1,4 +1,5 @@
 import { mkdir, readdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { CvmtraceError } from '../native/index.ts';
 
 /**
@@ -15,7 +16,10 @@ export async function claimOutputFolder(path: string, options: { readonly force:
     if (code !== 'EEXIST') {
       throw new CvmtraceError('IO', `cannot make the folder ${path}: ${String(code)}`, {
         path,
-        hint: code === 'ENOENT' ? 'make the folder above it first: mkdir -p' : 'name a folder that can be made',
+        hint:
+          code === 'ENOENT'
+            ? `make the folder above it first: mkdir -p ${dirname(path)}`
+            : 'name a folder that can be made',
         cause,
       });
     }
