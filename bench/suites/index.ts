@@ -1,7 +1,8 @@
 import { executorSuite } from './executor.ts';
+import { readTraceSuite } from './read-trace.ts';
 import { replaySetUpSuite } from './replay-set-up.ts';
 import type { Suite } from './suite.ts';
 import { writerSuite } from './writer.ts';
 
 /** All benchmarks, in the order in which they run. */
-export const SUITES: readonly Suite[] = [executorSuite, writerSuite, replaySetUpSuite];
+export const SUITES: readonly Suite[] = [executorSuite, writerSuite, readTraceSuite, replaySetUpSuite];
