@@ -79,5 +79,5 @@ async function timeQuery(analysis: Analysis): Promise<readonly [number, string]>
   const start = performance.now();
   const { rows } = await analysis.query(AGGREGATE);
   const seconds = (performance.now() - start) / 1000;
-  return [seconds, rows.map((row) => row.join(' ')).join('\n')];
+  return [seconds, JSON.stringify(rows, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))];
 }
