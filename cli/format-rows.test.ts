@@ -19,7 +19,7 @@ const ROWS: CellValue[][] = [
   ['a "b", c\nd', 2n ** 64n - 1n, 0.5],
   ['', null, NaN],
   [null, 0n, -1e300],
-  [new Date(0), true, [1n, { k: new Uint8Array([1, 255]) }]],
+  [new Date(0), true, [1n, { k: Buffer.from([1, 255]) }]],
 ];
 
 function source(
@@ -100,6 +100,12 @@ test('a table shows null, aligns numbers right and keeps to one line per row', a
     '1970-01-01T00:00:00.000Z                  true  ["1",{"k":"01ff"}]',
     '',
   ]);
+});
+
+test('a table cuts long values', async () => {
+  const sink = new TextSink();
+  await writeTable(source([['x'.repeat(81), 1n, 1]]), sink, 10);
+  expect(sink.text).toContain(`\n${'x'.repeat(79)}…  `);
 });
 
 test('a table stops reading after its last row', async () => {

@@ -17,6 +17,9 @@ export interface RowSource {
   readonly batches: AsyncIterable<readonly (readonly CellValue[])[]>;
 }
 
+/** One long value would push the other columns of a table off the screen. */
+const MAX_CELL_CHARS = 80;
+
 /** Text is handed on in pieces of about so many characters. */
 const PIECE_CHARS = 64 * 1024;
 
@@ -119,7 +122,9 @@ function csvText(text: string): string {
 }
 
 function tableCell(value: CellValue): string {
-  return value === null || value === undefined ? 'NULL' : cellText(value);
+  if (value === null || value === undefined) return 'NULL';
+  const text = cellText(value);
+  return text.length > MAX_CELL_CHARS ? `${text.slice(0, MAX_CELL_CHARS - 1)}…` : text;
 }
 
 /** As JSON has it, without the quotes around a text or a time; a number as JavaScript has it, as JSON has no NaN and no infinity. */

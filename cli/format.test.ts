@@ -67,8 +67,10 @@ test('a table aligns numbers right and ends no line with blanks', () => {
   expect(text).toBe('OP             COUNT  NOTE\nkvm_create_vm      1\nmark\\x0a       1,234  x\n');
 });
 
-test('a bigint is a string and a number a number, at any depth', () => {
-  expect(toJson({ a: 1n, b: [2n ** 64n, 3] })).toBe('{"a":"1","b":["18446744073709551616",3]}');
+test('a bigint is a string, a number a number and bytes are hex digits, at any depth', () => {
+  expect(toJson({ a: 1n, b: [2n ** 64n, 3], c: new Uint8Array([1, 255]), d: Buffer.from([16]) })).toBe(
+    '{"a":"1","b":["18446744073709551616",3],"c":"01ff","d":"10"}',
+  );
 });
 
 describe('options', () => {

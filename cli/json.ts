@@ -7,9 +7,11 @@ export function toJson(value: unknown, indent?: number): string {
   return JSON.stringify(value, replace, indent);
 }
 
-function replace(_key: string, value: unknown): unknown {
+function replace(this: unknown, key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString();
-  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
+  // A Buffer has turned itself into an object by now; its holder still has it.
+  const held = typeof this === 'object' && this !== null ? (Reflect.get(this, key) as unknown) : value;
+  return held instanceof Uint8Array ? Buffer.from(held).toString('hex') : value;
 }
 
 /** Value of `schema` in a verb's document, e.g. "cvmtrace.bench-run/1". */

@@ -31,7 +31,7 @@ views read all of them, and their column "trace" numbers them from 0 in the orde
 Views: events, conversions, page_flips, memory_over_time, phases, op_latency, boot, loss; the columns of one: describe VIEW.
 SQL is DuckDB's (https://duckdb.org/docs/sql/introduction). It reaches the traces only, no other file and no network, unless --allow-files.
 
-With json and jsonl, integers of 64 bits are strings. csv has an empty field for null and "" for an empty text.`;
+A table cuts values after 80 characters; the other formats have them whole. With json and jsonl, integers of 64 bits are strings. csv has an empty field for null and "" for an empty text.`;
 
 export const sqlVerb = defineVerb<SqlOptions>({
   name: 'sql',
