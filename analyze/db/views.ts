@@ -6,7 +6,7 @@ import { PACKAGE_ROOT } from '../../native/index.ts';
 export const SQL_DIR = join(PACKAGE_ROOT, 'analyze', 'sql');
 
 /** Files that others build on come first; the rest in the order of their names. */
-const FIRST = ['events', 'conversions', 'phases'];
+const FIRST = ['events', 'conversions', 'page_flips', 'phases'];
 
 /** Names of the topics in an order in which their files can be run. */
 export function viewTopics(): string[] {

@@ -114,7 +114,7 @@ create or replace view _split_ranges as
 with ranges as (
   select
     trace, gpa, _past(gpa, len) as past, min(seq) filter (where outcome = 'ok') as first_ok,
-    12 + 2 * greatest(0, ceil((log2(len) - 12) / 2))::ubigint as cell_bits
+    _cell_bits(len) as cell_bits
   from _conversions
   where len > 0 and _past(gpa, len) is not null
   group by trace, gpa, len

@@ -1,8 +1,7 @@
 -- events: the rows of all open traces, one per call, exit, access or mark. Every other view reads only this one.
 --
 -- It reads `_trace_rows`, which cvmtrace makes of the traces it opens. In the duckdb shell make it from a trace exported to Parquet, then read
--- this file and those of the views you want (conversions.sql before page_flips.sql, memory_over_time.sql and boot.sql; phases.sql before
--- boot.sql):
+-- this file and those of the views you want, in this order: conversions.sql, page_flips.sql, phases.sql, then any.
 --   create view _trace_rows as select 0 as trace, * from 'trace.parquet';
 --   .read events.sql
 --
@@ -32,3 +31,7 @@ from _trace_rows;
 
 -- First byte (or ns) after a range; null if there is none below 2^64, which only damaged rows have.
 create or replace macro _past(start, size) as if(start <= 18446744073709551615 - size, start + size, null);
+
+-- Size class of a range, as the number of bits in a cell of that size: the smallest power of 4 pages that holds it, so that it touches one cell
+-- or two.
+create or replace macro _cell_bits(size) as 12 + 2 * greatest(0, ceil((log2(size) - 12) / 2))::ubigint;
