@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Backend } from '../../capture/backends/backend.ts';
 import type { GuestRequest } from '../../capture/request.ts';
 import type { SlotRange } from '../../capture/trace/metadata.ts';
@@ -15,12 +16,16 @@ export interface Forecast {
   readonly peakBytes: number;
 }
 
-export function forecast(
+/** Requests between two looks at the signal: some ten ms. */
+const LOOK_REQUESTS = 16_384;
+
+export async function forecast(
   strategy: Strategy,
   backend: Backend,
   slots: readonly SlotRange[],
   requests: Iterable<GuestRequest>,
-): Forecast {
+  signal: AbortSignal,
+): Promise<Forecast> {
   const plan = new StrategyPlan(strategy.axes, backend, slots);
   const model = new MemoryModel(backend.abilities.attributes);
   let number = 0;
@@ -31,6 +36,10 @@ export function forecast(
     plan.apply(request, batch);
     model.applyPlanned(batch);
     number++;
+    if (number % LOOK_REQUESTS === 0) {
+      await setImmediate();
+      signal.throwIfAborted();
+    }
     if (model.heldBytes.both > peakBoth) {
       peakBoth = model.heldBytes.both;
       peakAfterRequest = number;

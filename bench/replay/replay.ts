@@ -108,11 +108,12 @@ export async function replay(options: ReplayOptions): Promise<ReplayReport> {
     throw new CvmtraceError('USAGE', 'the trace has no times to keep to', { hint: 'replay it with --pace asap' });
   }
   const host = readHostInfo();
-  const all: Runs[] = strategies.map((strategy) => {
-    const expected = forecast(strategy, backend, recorded.slots, recorded.requests);
+  const all: Runs[] = [];
+  for (const strategy of strategies) {
+    const expected = await forecast(strategy, backend, recorded.slots, recorded.requests, signal);
     assertFits(`a replay under ${strategy.name}`, expected.peakBytes);
-    return { strategy, forecast: expected, paths: [], memory: undefined, finalStateEqual: true, peakBothBytes: 0 };
-  });
+    all.push({ strategy, forecast: expected, paths: [], memory: undefined, finalStateEqual: true, peakBothBytes: 0 });
+  }
 
   const total = requests.requests.count * all.length * (rounds + 1);
   let done = 0;

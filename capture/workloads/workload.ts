@@ -85,3 +85,11 @@ function checkMemory(memoryBytes: number): void {
     });
   }
 }
+
+/** How many requests a workload has, for progress; generates them all, in constant memory. */
+export function countRequests(workload: Workload, settings: WorkloadSettings): number {
+  const requests = workload.generate(settings)[Symbol.iterator]();
+  let count = 0;
+  while (requests.next().done !== true) count++;
+  return count;
+}

@@ -9,6 +9,7 @@ import { readHostInfo } from '../../capture/host/host-info.ts';
 import { runWorkload } from '../../capture/run-workload.ts';
 import { formatSize } from '../../capture/size.ts';
 import { findWorkload } from '../../capture/workloads/registry.ts';
+import { countRequests } from '../../capture/workloads/workload.ts';
 import { loadNative } from '../../native/index.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { formatReport } from '../format-report.ts';
@@ -77,7 +78,7 @@ async function quickstart(context: VerbContext, _: readonly string[], options: Q
   const workload = findWorkload('boot');
   const strategy = parseStrategy('upm-eager');
   const settings = { memoryBytes, seed: 1 };
-  const requests = Array.from(workload.generate(settings)).length;
+  const requests = countRequests(workload, settings);
   const progress = startProgress(context, 1, 'running boot');
   let report;
   let comparison;

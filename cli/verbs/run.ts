@@ -6,6 +6,7 @@ import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
 import { runWorkload } from '../../capture/run-workload.ts';
 import { parseParameters } from '../../capture/workloads/parameter.ts';
 import { findWorkload, WORKLOADS } from '../../capture/workloads/registry.ts';
+import { countRequests } from '../../capture/workloads/workload.ts';
 import { loadNative } from '../../native/index.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { formatCount } from '../format-count.ts';
@@ -78,10 +79,9 @@ async function run(context: VerbContext, [name = '']: readonly string[], options
   const strategy = parseStrategy(options.strategy);
   const pacing = parsePace(options.pace, 'relative');
   const settings = { memoryBytes: options.memory, seed: options.seed, parameters };
-  workload.generate(settings);
+  const requests = countRequests(workload, settings);
   const native = loadNative();
   const backend = await openBackend(options.backend, native);
-  const requests = Array.from(workload.generate(settings)).length;
   const progress = startProgress(context, requests, workload.name);
   const summary = await runWorkload({
     native,
