@@ -9,3 +9,4 @@ export { openAnalysis } from './db/open-analysis.ts';
 export { ResultStream } from './db/result-stream.ts';
 export type { AnalysisOptions } from './db/settings.ts';
 export { documentedColumns, viewSql, viewTopics, type DocumentedColumn } from './db/views.ts';
+export * from './report/report.ts';

@@ -87,10 +87,15 @@ export class ResultStream implements AsyncIterable<Chunk> {
     return null;
   }
 
+  /** The same, copied into typed arrays that the caller owns. */
+  async nextChunk(): Promise<Chunk | null> {
+    const chunk = await this.next();
+    return chunk && readChunk(chunk, this.columns);
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<Chunk, void, void> {
     try {
-      for (let chunk = await this.next(); chunk !== null; chunk = await this.next())
-        yield readChunk(chunk, this.columns);
+      for (let chunk = await this.nextChunk(); chunk !== null; chunk = await this.nextChunk()) yield chunk;
     } finally {
       await this.close();
     }

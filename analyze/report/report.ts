@@ -1,0 +1,277 @@
+/**
+ * The findings about one trace as plain values: what a person asks first. 64-bit numbers are bigint; doubles hold what is below 2^53 by nature.
+ * Printing it is the command line's.
+ */
+import type { TraceMetadata } from '../../capture/trace/metadata.ts';
+import type { Analysis, OpenTrace } from '../db/analysis.ts';
+import type { Value } from '../db/chunk.ts';
+import { memoryReport, type MemoryReport } from './memory.ts';
+
+export type { FlipRange, MemoryTotals } from './page-model.ts';
+export type { MemoryPoint } from './memory-series.ts';
+export type { MemoryReport } from './memory.ts';
+
+/** What the trace is and how far its numbers carry. */
+export interface ReportHeader {
+  readonly path: string;
+  readonly kind: OpenTrace['kind'];
+  readonly complete: boolean;
+  readonly rows: number;
+  /**
+   * Words that belong beside every number of it: 'stand-in' (the private side is no guest_memfd), 'emulated' (times of an emulator), 'generated'
+   * (nothing was executed).
+   */
+  readonly words: readonly ('stand-in' | 'emulated' | 'generated')[];
+  readonly metadata: Pick<TraceMetadata, 'source' | 'tool' | 'command' | 'host' | 'guest' | 'leftOut'> &
+    Partial<Pick<TraceMetadata, 'workload' | 'strategy' | 'backend' | 'replay' | 'pacing'>>;
+}
+
+/** A phase and the conversions that guests asked for in it. Times in ns, null if unknown. */
+export interface PhaseReport {
+  readonly name: string | null;
+  readonly startNs: bigint | null;
+  readonly durNs: bigint | null;
+  readonly conversions: bigint;
+  readonly toPrivateBytes: bigint;
+  readonly toSharedBytes: bigint;
+  readonly failed: bigint;
+  readonly stallNs: bigint | null;
+  readonly attributeNs: bigint;
+  readonly discardNs: bigint;
+  readonly allocateNs: bigint;
+  readonly dmaNs: bigint;
+}
+
+/** A vCPU over the whole trace. */
+export interface VcpuReport {
+  readonly vcpu: number | null;
+  readonly conversions: bigint;
+  readonly stallNs: bigint | null;
+  /** Of the trace's length; null if that is unknown. */
+  readonly stallShare: number | null;
+}
+
+/** A row of `op_latency`. */
+export interface LatencyReport {
+  readonly op: string;
+  readonly sizeClass: string;
+  readonly count: bigint;
+  readonly errors: bigint;
+  readonly totalNs: bigint | null;
+  readonly p50Ns: bigint | null;
+  readonly p99Ns: bigint | null;
+  readonly maxNs: bigint | null;
+}
+
+/** All conversions of one range. */
+export interface RangeReport {
+  readonly gpa: bigint;
+  readonly len: bigint;
+  readonly conversions: bigint;
+  readonly failed: bigint;
+  readonly stallNs: bigint;
+  readonly maxStallNs: bigint;
+}
+
+/** The row of `loss`. */
+export interface LossReport {
+  readonly lostRows: bigint;
+  readonly lostEvents: bigint;
+  readonly seqMissing: bigint;
+  readonly ended: boolean;
+  readonly exitStatus: bigint | null;
+}
+
+export interface Report {
+  readonly header: ReportHeader;
+  readonly phases: readonly PhaseReport[];
+  readonly vcpus: readonly VcpuReport[];
+  readonly latency: readonly LatencyReport[];
+  /** Null if it was left out; `notes` says why. */
+  readonly memory: MemoryReport | null;
+  /** The ten ranges with the most stall, most first. */
+  readonly expensive: readonly RangeReport[];
+  readonly loss: LossReport | null;
+  /** What this report leaves out and why, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * The report on one of the analysis' traces. Conversions are computed once and kept in the analysis' scratch database.
+ * @throws CvmtraceError as `Analysis.query`.
+ */
+export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Report> {
+  const open = analysis.traces[trace];
+  if (!open) throw new RangeError(`no trace ${trace} in an analysis of ${analysis.traces.length}`);
+  await keepConversions(analysis);
+  const select = async (sql: string): Promise<Row[]> => (await analysis.query(sql)).rows.map((row) => new Row(row));
+  const notes: string[] = [];
+  const memory = await memoryReport(analysis, trace);
+  if ('leftOut' in memory) notes.push(`memory over time and flips are left out: ${memory.leftOut}`);
+  const phases = await select(phasesSql(trace));
+  const vcpus = await select(
+    `select vcpu, conversions, stall_ns, stall_share from boot where trace = ${trace} and phase is null order by vcpu`,
+  );
+  const latency = await select(
+    `select op::varchar, size_class, count, errors, total_ns, p50_ns, p99_ns, max_ns from op_latency where trace = ${trace}
+     order by total_ns desc nulls last, op::varchar, size_limit nulls last`,
+  );
+  const expensive = await select(
+    `select gpa, len, count(*), count(*) filter (where outcome = 'failed'), sum(stall_ns)::bigint as stall, max(stall_ns)
+     from _conversions where trace = ${trace} and gpa is not null and len is not null
+     group by gpa, len having stall > 0 order by stall desc, gpa, len limit 10`,
+  );
+  const loss = await select(
+    `select lost_rows, lost_events, seq_missing, ended, exit_status from loss where trace = ${trace}`,
+  );
+  return {
+    header: headerOf(open),
+    phases: phases.map((row) => ({
+      name: row.text(0),
+      startNs: row.bigint(1),
+      durNs: row.bigint(2),
+      conversions: row.count(3),
+      toPrivateBytes: row.count(4),
+      toSharedBytes: row.count(5),
+      failed: row.count(6),
+      stallNs: row.bigint(7),
+      attributeNs: row.count(8),
+      discardNs: row.count(9),
+      allocateNs: row.count(10),
+      dmaNs: row.count(11),
+    })),
+    vcpus: vcpus.map((row) => ({
+      vcpu: row.number(0),
+      conversions: row.count(1),
+      stallNs: row.bigint(2),
+      stallShare: row.number(3),
+    })),
+    latency: latency.map((row) => ({
+      op: row.text(0) ?? '',
+      sizeClass: row.text(1) ?? '',
+      count: row.count(2),
+      errors: row.count(3),
+      totalNs: row.bigint(4),
+      p50Ns: row.bigint(5),
+      p99Ns: row.bigint(6),
+      maxNs: row.bigint(7),
+    })),
+    memory: 'leftOut' in memory ? null : memory,
+    expensive: expensive.map((row) => ({
+      gpa: row.count(0),
+      len: row.count(1),
+      conversions: row.count(2),
+      failed: row.count(3),
+      stallNs: row.count(4),
+      maxStallNs: row.count(5),
+    })),
+    loss: loss[0]
+      ? {
+          lostRows: loss[0].count(0),
+          lostEvents: loss[0].count(1),
+          seqMissing: loss[0].count(2),
+          ended: loss[0].flag(3),
+          exitStatus: loss[0].bigint(4),
+        }
+      : null,
+    notes,
+  };
+}
+
+/** Computes what the views share once: `_conversions` and `_ram_objects` become tables of the same content. */
+async function keepConversions(analysis: Analysis): Promise<void> {
+  for (const name of ['_conversions', '_ram_objects']) {
+    const { rows } = await analysis.query(`select 1 from duckdb_tables() where table_name = '_kept${name}'`);
+    if (rows.length > 0) continue;
+    await analysis.query(
+      `create table _kept${name} as from ${name}; create or replace view ${name} as from _kept${name}`,
+    );
+  }
+}
+
+function headerOf({ path, kind, complete, rows, metadata }: OpenTrace): ReportHeader {
+  const { source, tool, command, host, guest, leftOut, workload, strategy, backend, replay, pacing } = metadata;
+  const words: ReportHeader['words'][number][] = [];
+  if (backend?.standIn === true) words.push('stand-in');
+  if (host?.emulated === true) words.push('emulated');
+  if (source === 'generated') words.push('generated');
+  return {
+    path,
+    kind,
+    complete,
+    rows,
+    words,
+    metadata: {
+      source,
+      tool,
+      command,
+      host,
+      guest,
+      leftOut,
+      ...(workload && { workload }),
+      ...(strategy && { strategy }),
+      ...(backend && { backend }),
+      ...(replay && { replay }),
+      ...(pacing && { pacing }),
+    },
+  };
+}
+
+function phasesSql(trace: number): string {
+  return `
+    with inside as (
+      select p.phase, c.*
+      from (from _conversions where trace = ${trace} and trigger <> 'vmm') c
+      asof join (from phases where trace = ${trace}) p on c.seq >= p.from_seq
+      where c.seq < p.past_seq
+    ),
+    sums as (
+      select
+        phase, count(*) as conversions,
+        coalesce(sum(len) filter (where direction = 'to_private' and outcome = 'ok'), 0)::ubigint as to_private,
+        coalesce(sum(len) filter (where direction = 'to_shared' and outcome = 'ok'), 0)::ubigint as to_shared,
+        count(*) filter (where outcome = 'failed') as failed, sum(stall_ns)::bigint as stall_ns, sum(attribute_ns)::bigint as attribute_ns,
+        sum(discard_ns)::bigint as discard_ns, sum(allocate_ns)::bigint as allocate_ns, sum(dma_ns)::bigint as dma_ns
+      from inside
+      group by phase
+    )
+    select
+      p.name, p.start_ns, p.dur_ns, s.conversions, s.to_private, s.to_shared, s.failed, s.stall_ns, s.attribute_ns, s.discard_ns,
+      s.allocate_ns, s.dma_ns
+    from (from phases where trace = ${trace}) p
+    left join sums s on s.phase = p.phase
+    order by p.phase`;
+}
+
+/** A row of a result whose types the query fixes. */
+class Row {
+  readonly #values: readonly Value[];
+
+  constructor(values: readonly Value[]) {
+    this.#values = values;
+  }
+
+  bigint(column: number): bigint | null {
+    const value = this.#values[column];
+    return typeof value === 'bigint' || typeof value === 'number' ? BigInt(value) : null;
+  }
+
+  /** 0 if it is null. */
+  count(column: number): bigint {
+    return this.bigint(column) ?? 0n;
+  }
+
+  number(column: number): number | null {
+    const value = this.#values[column];
+    return typeof value === 'number' ? value : null;
+  }
+
+  text(column: number): string | null {
+    const value = this.#values[column];
+    return typeof value === 'string' ? value : null;
+  }
+
+  flag(column: number): boolean {
+    return this.#values[column] === true;
+  }
+}
