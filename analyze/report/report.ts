@@ -178,29 +178,32 @@ export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Repor
   };
 }
 
-/** Computes what the views share once: `_conversions` and `_ram_objects` become tables of the same content. */
+/** Computes what most views share once: the view `_conversions` becomes a table of the same content. */
 async function keepConversions(analysis: Analysis): Promise<void> {
-  for (const name of ['_conversions', '_ram_objects']) {
-    const { rows } = await analysis.query(`select 1 from duckdb_tables() where table_name = '_kept${name}'`);
-    if (rows.length > 0) continue;
-    await analysis.query(
-      `create table _kept${name} as from ${name}; create or replace view ${name} as from _kept${name}`,
-    );
-  }
+  const { rows } = await analysis.query(`select 1 from duckdb_tables() where table_name = '_kept_conversions'`);
+  if (rows.length > 0) return;
+  await analysis.query(
+    'create table _kept_conversions as from _conversions; create or replace view _conversions as from _kept_conversions',
+  );
 }
 
-function headerOf({ path, kind, complete, rows, metadata }: OpenTrace): ReportHeader {
-  const { source, tool, command, host, guest, leftOut, workload, strategy, backend, replay, pacing } = metadata;
+/** The words that belong beside every number of a trace with this metadata. */
+export function qualifiers({ source, host, backend }: TraceMetadata): ReportHeader['words'] {
   const words: ReportHeader['words'][number][] = [];
   if (backend?.standIn === true) words.push('stand-in');
   if (host?.emulated === true) words.push('emulated');
   if (source === 'generated') words.push('generated');
+  return words;
+}
+
+function headerOf({ path, kind, complete, rows, metadata }: OpenTrace): ReportHeader {
+  const { source, tool, command, host, guest, leftOut, workload, strategy, backend, replay, pacing } = metadata;
   return {
     path,
     kind,
     complete,
     rows,
-    words,
+    words: qualifiers(metadata),
     metadata: {
       source,
       tool,
