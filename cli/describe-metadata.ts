@@ -2,25 +2,17 @@ import type { TraceMetadata } from '../capture/trace/metadata.ts';
 import { formatBytes } from './format-bytes.ts';
 import { formatCount } from './format-count.ts';
 
-/**
- * What has to stand beside every time that comes from a trace: that an emulator ran it, that the memory only stood in for a guest_memfd, that a
- * generator and not a guest asked. Empty for a recording of a guest on a real host.
- */
-export function qualifiers(metadata: TraceMetadata): string[] {
-  const words: string[] = [];
-  if (metadata.backend?.standIn === true) words.push('stand-in');
-  if (metadata.host?.emulated === true) words.push('emulated');
-  if (metadata.source === 'generated' || metadata.guest.requests === 'generated') words.push('generated');
-  return words;
-}
+/** What of the metadata is described; reports carry this part of it. */
+export type DescribedMetadata = Pick<TraceMetadata, 'source' | 'tool' | 'command' | 'host' | 'guest' | 'leftOut'> &
+  Partial<Pick<TraceMetadata, 'clock' | 'workload' | 'strategy' | 'backend' | 'replay' | 'pacing'>>;
 
 /** The trace's metadata as labelled lines, in the order in which one asks. */
-export function describeMetadata(metadata: TraceMetadata): readonly (readonly [string, string | undefined])[] {
+export function describeMetadata(metadata: DescribedMetadata): readonly (readonly [string, string | undefined])[] {
   const { host, guest, workload, strategy, backend, replay, pacing } = metadata;
   return [
     ['source', `${SOURCES[metadata.source]} by ${metadata.tool.name} ${metadata.tool.version}`],
     ['command', metadata.command.length > 0 ? metadata.command.join(' ') : undefined],
-    ['clock', metadata.clock.name],
+    ['clock', metadata.clock?.name],
     [
       'host',
       host

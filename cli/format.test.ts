@@ -91,12 +91,12 @@ describe('plot', () => {
   test('each series has its own scale, and holds its value', () => {
     const text = formatPlot(
       [
-        { title: 'big', timesNs: [0, 500], values: [0, 2 ** 30] },
-        { title: 'small', timesNs: [0, 300, 400, 1000], values: [4096, 8192, 0, 0] },
-        { title: 'never', timesNs: [0], values: [0] },
+        { title: 'big', at: [0, 500], values: [0, 2 ** 30] },
+        { title: 'small', at: [0, 300, 400, 1000], values: [4096, 8192, 0, 0] },
+        { title: 'never', at: [0], values: [0] },
       ],
       14,
-      2,
+      { height: 2 },
     );
     expect(text).toBe(
       [
@@ -116,11 +116,11 @@ describe('plot', () => {
   });
 
   test('a short peak and a small value are seen', () => {
-    const text = formatPlot([{ title: 't', timesNs: [0, 500, 501, 1000], values: [1, 1024, 1, 1] }], 14, 2);
+    const text = formatPlot([{ title: 't', at: [0, 500, 501, 1000], values: [1, 1024, 1, 1] }], 14, { height: 2 });
     expect(text.split('\n').slice(1, 3)).toEqual(['1K ┤     █', ' 0 ┤▁▁▁▁▁█▁▁▁▁']);
   });
 
   test('no points, no plot', () => {
-    expect(formatPlot([{ title: 't', timesNs: [], values: [] }], 40)).toBe('');
+    expect(formatPlot([{ title: 't', at: [], values: [] }], 40)).toBe('');
   });
 });

@@ -1,4 +1,5 @@
 import type { Verb } from '../verb.ts';
+import { analyzeVerb } from './analyze.ts';
 import { benchVerb } from './bench.ts';
 import { exportVerb } from './export.ts';
 import { infoVerb } from './info.ts';
@@ -15,6 +16,7 @@ export const VERBS: readonly Verb[] = [
   runVerb,
   replayVerb,
   infoVerb,
+  analyzeVerb,
   sqlVerb,
   exportVerb,
   verifyVerb,

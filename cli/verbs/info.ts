@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
-import { openAnalysis, textOf, type Analysis, type OpenTrace } from '../../analyze/index.ts';
-import { describeMetadata, qualifiers } from '../describe-metadata.ts';
+import { openAnalysis, qualifiers, textOf, type Analysis, type OpenTrace } from '../../analyze/index.ts';
+import { describeMetadata } from '../describe-metadata.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { formatBytes } from '../format-bytes.ts';
 import { formatCount, formatCountOf } from '../format-count.ts';
