@@ -85,8 +85,8 @@ export class Analysis {
   }
 
   /**
-   * Runs SQL and returns its result as it is computed, in chunks of at most 2048 rows, in bounded memory. Rows of `events` and of views without an
-   * `order by` come in the order of their trace. Same errors as `query`, also while it is read.
+   * Runs SQL and returns its result as it is computed, in chunks of at most 2048 rows, in bounded memory. Only an
+   * `order by` gives an order: DuckDB's threads take turns otherwise. Same errors as `query`, also while it is read.
    */
   async stream(sql: string): Promise<ResultStream> {
     if (this.#closed) throw new Error('the analysis is closed');

@@ -56,7 +56,7 @@ export async function memoryReport(
   );
   const held = await ChangeCursor.open(
     analysis,
-    `select ${CHANGES}, is_held from _held_changes where trace = ${trace} and ${IN_MEMORY}`,
+    `select ${CHANGES}, is_held from _held_changes where trace = ${trace} and ${IN_MEMORY} order by seq`,
   );
   try {
     for (;;) {

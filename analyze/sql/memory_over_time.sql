@@ -19,7 +19,7 @@ from events
 where op = 'ram_create' and errno = 0
 group by trace, obj;
 
--- What is held: side and whether it is from now on.
+-- What is held: the side, and whether it is from now on.
 create or replace view _held_changes as
 select
   e.trace, e.seq, e.ts_ns, e.gpa, _past(e.gpa, e.len) as past,
