@@ -38,7 +38,9 @@ function aboutTrace({ metadata, rows }: ReportHeader): string {
   return formatFields([['rows', formatCount(rows)], ...shown]);
 }
 
-function phases({ phases: all }: Report): string {
+function phases({ phases: all, header }: Report): string {
+  // What was not done took no time, which is not to be read as "for free".
+  const noAttributes = header.metadata.leftOut.some(({ step }) => step === 'attributes');
   return formatTable(
     [
       { title: '  PHASE' },
@@ -63,7 +65,7 @@ function phases({ phases: all }: Report): string {
       formatBytes(phase.toPrivateBytes),
       formatCount(phase.failed),
       duration(phase.conversions === 0n ? 0n : phase.stallNs),
-      formatDuration(phase.attributeNs),
+      noAttributes ? 'left out' : formatDuration(phase.attributeNs),
       formatDuration(phase.discardNs),
       formatDuration(phase.allocateNs),
       ...(dmaUsed(all) ? [formatDuration(phase.dmaNs)] : []),
@@ -168,7 +170,7 @@ function flipClasses({ flipHistogram }: MemoryReport): readonly (readonly [times
   return [...classes]
     .sort(([a], [b]) => a - b)
     .map(([from, bytes]) => {
-      if (from <= 1) return [from === 0 ? 'never again' : 'once', bytes];
+      if (from <= 1) return [from === 0 ? 'not after the first' : 'once', bytes];
       return [`${formatCount(from)} to ${formatCount(2 * from - 1)} times`, bytes];
     });
 }

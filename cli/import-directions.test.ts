@@ -15,7 +15,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Files that are processes of their own and so may use `process.exit` and its streams outside cli/. */
-const ENTRY_FILES = /\.(child|worker)\.ts$|^native\/.*\.mjs$/;
+const ENTRY_FILES = /[.-](child|worker)\.ts$|^native\/.*\.mjs$/;
 
 const VAGUE_NAMES = /^(utils?|helpers?|common|misc|shared|lib)(\.ts)?$/;
 
