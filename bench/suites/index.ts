@@ -1,3 +1,4 @@
+import { bigTraceSuite } from './big-trace.ts';
 import { executorSuite } from './executor.ts';
 import { readTraceSuite } from './read-trace.ts';
 import { replaySetUpSuite } from './replay-set-up.ts';
@@ -5,4 +6,4 @@ import type { Suite } from './suite.ts';
 import { writerSuite } from './writer.ts';
 
 /** All benchmarks, in the order in which they run. */
-export const SUITES: readonly Suite[] = [executorSuite, writerSuite, readTraceSuite, replaySetUpSuite];
+export const SUITES: readonly Suite[] = [executorSuite, writerSuite, readTraceSuite, replaySetUpSuite, bigTraceSuite];
