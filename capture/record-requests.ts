@@ -26,10 +26,12 @@ const INTERRUPTED = 130;
 export async function recordRequests(options: RecordingOptions): Promise<ExecutionSummary> {
   const { out, force, backend, pacing } = options;
   let writer: TraceWriter | undefined;
+  let startNs = 0n;
   try {
     const summary = await executeRequests({
       ...options,
       onStart: (clockBaseNs) => {
+        startNs = clockBaseNs;
         const metadata = completeMetadata(options, clockBaseNs);
         writer = TraceWriter.create(out, metadata, { force, paced: isPaced(pacing) });
       },
@@ -38,7 +40,12 @@ export async function recordRequests(options: RecordingOptions): Promise<Executi
         options.onRows?.(rows, details);
       },
     });
-    await writer?.finish({ exitStatus: summary.interrupted ? INTERRUPTED : 0, lostEvents: 0 });
+    await writer?.finish({
+      exitStatus: summary.interrupted ? INTERRUPTED : 0,
+      lostEvents: 0,
+      // The same clock: process.hrtime reads CLOCK_MONOTONIC too.
+      tsNs: process.hrtime.bigint() - startNs,
+    });
     return summary;
   } catch (error) {
     if (error instanceof CvmtraceError && error.code === 'IO') writer?.abort();

@@ -1,4 +1,6 @@
 import type { TraceMetadata } from '../capture/trace/metadata.ts';
+import { formatParameter } from '../capture/workloads/parameter.ts';
+import { WORKLOADS } from '../capture/workloads/registry.ts';
 import { formatBytes } from './format-bytes.ts';
 import { formatCount } from './format-count.ts';
 
@@ -36,10 +38,7 @@ export function describeMetadata(metadata: DescribedMetadata): readonly (readonl
         ...(guest.requests === null ? [] : [REQUESTS[guest.requests]]),
       ].join(', '),
     ],
-    [
-      'workload',
-      workload && [`${workload.name}, seed ${workload.seed}`, ...assignments(workload.parameters)].join(', '),
-    ],
+    ['workload', workload && [`${workload.name}, seed ${workload.seed}`, ...parameters(workload)].join(', ')],
     ['strategy', strategy && [strategy.name, ...assignments(strategy.axes)].join(', ')],
     [
       'backend',
@@ -67,6 +66,16 @@ const REQUESTS = {
   generated: 'requests of a generator',
   recorded: 'requests as recorded',
 } as const;
+
+/** With their units, where this version knows the workload. */
+function parameters(workload: NonNullable<TraceMetadata['workload']>): string[] {
+  const known = WORKLOADS.find(({ name }) => name === workload.name)?.parameters ?? [];
+  const described = Object.entries(workload.parameters).map(([name, value]) => {
+    const parameter = known.find((candidate) => candidate.name === name);
+    return [name, parameter && typeof value === 'number' ? formatParameter(parameter, value) : value] as const;
+  });
+  return assignments(Object.fromEntries(described));
+}
 
 function assignments(values: Readonly<Record<string, number | string>>): string[] {
   return Object.entries(values).map(

@@ -4,6 +4,7 @@ import { benchVerb } from './bench.ts';
 import { exportVerb } from './export.ts';
 import { infoVerb } from './info.ts';
 import { probeVerb } from './probe.ts';
+import { quickstartVerb } from './quickstart.ts';
 import { recoverVerb } from './recover.ts';
 import { replayVerb } from './replay.ts';
 import { runVerb } from './run.ts';
@@ -12,6 +13,7 @@ import { verifyVerb } from './verify.ts';
 
 /** All verbs, in the order of the program's help: what a newcomer needs first is first. */
 export const VERBS: readonly Verb[] = [
+  quickstartVerb,
   probeVerb,
   runVerb,
   replayVerb,
