@@ -42,7 +42,9 @@ describe('backends', () => {
   it.skipIf(attempts['gmem.create.0']?.errno !== 0)('guest-memfd can do what the probe found', async () => {
     const backend = await openBackend('guest-memfd', native);
     expect(backend.abilities.privateTouch).toBe(attempts['gmem.touch']?.errno === 0);
-    expect(backend.abilities.attributes).toBe([0, 1].some((type) => attempts[`kvm.vm.${type}.set_memory_attributes`]?.errno === 0));
+    expect(backend.abilities.attributes).toBe(
+      [0, 1].some((type) => attempts[`kvm.vm.${type}.set_memory_attributes`]?.errno === 0),
+    );
     const missing = backend.leftOut.map(({ step }) => step);
     expect(missing.includes('attributes')).toBe(!backend.abilities.attributes);
   });
