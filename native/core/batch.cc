@@ -63,13 +63,13 @@ bool Batch::Allocate() {
       block_size_ = at;
       block_.reset(static_cast<char*>(malloc(std::max<size_t>(at, 1))));
       if (!block_) return false;
-      // Also takes the page faults of the columns here rather than between two timed operations.
       memset(block_.get(), 0, at);
     }
   }
-  present.resize(count_);
-  peer.resize(count_);
-  if (paced()) pace_ns.resize(count_);
+  const size_t row_bytes = std::max<size_t>(count_, 1) * sizeof(OpRow);
+  op_rows_.reset(static_cast<OpRow*>(aligned_alloc(alignof(OpRow), row_bytes)));
+  if (!op_rows_) return false;
+  memset(static_cast<void*>(op_rows_.get()), 0, row_bytes);
   return true;
 }
 
@@ -96,21 +96,22 @@ std::variant<std::unique_ptr<Batch>, Malformed> Batch::Decode(const double* word
       given |= 1u << word;
     }
     const auto bit = [&](Word word, Present p) { return given >> word & 1 ? p : Present{0}; };
-    batch->present[i] = static_cast<Present>(kExpected | bit(kWordObj, present::obj) | bit(kWordGpa, present::gpa) |
-                                             bit(kWordOffset, present::offset) | bit(kWordLen, present::len) |
-                                             bit(kWordAttrs, present::attrs) | bit(kWordFlags, present::flags) |
-                                             bit(kWordVcpu, present::vcpu));
-    batch->op[i] = static_cast<Op>(value[kWordOp]);
-    batch->obj[i] = static_cast<uint32_t>(value[kWordObj]);
-    batch->gpa[i] = value[kWordGpa];
-    batch->offset[i] = value[kWordOffset];
-    batch->len[i] = value[kWordLen];
-    batch->attrs[i] = value[kWordAttrs];
-    batch->flags[i] = value[kWordFlags];
-    batch->vcpu[i] = static_cast<uint16_t>(value[kWordVcpu]);
-    batch->peer[i] = static_cast<uint32_t>(value[kWordPeer]);
-    if (batch->paced()) batch->pace_ns[i] = value[kWordPace];
-    if (IsExit(batch->op[i])) {
+    OpRow& row = batch->op_row(i);
+    row.present = static_cast<Present>(kExpected | bit(kWordObj, present::obj) | bit(kWordGpa, present::gpa) |
+                                       bit(kWordOffset, present::offset) | bit(kWordLen, present::len) |
+                                       bit(kWordAttrs, present::attrs) | bit(kWordFlags, present::flags) |
+                                       bit(kWordVcpu, present::vcpu));
+    row.op = static_cast<Op>(value[kWordOp]);
+    row.obj = static_cast<uint32_t>(value[kWordObj]);
+    row.gpa = value[kWordGpa];
+    row.offset = value[kWordOffset];
+    row.len = value[kWordLen];
+    row.attrs = value[kWordAttrs];
+    row.flags = value[kWordFlags];
+    row.vcpu = static_cast<uint16_t>(value[kWordVcpu]);
+    row.peer = static_cast<uint32_t>(value[kWordPeer]);
+    row.pace_ns = batch->paced() ? value[kWordPace] : 0;
+    if (IsExit(row.op)) {
       const std::string where = "operation " + std::to_string(i) + ": ";
       if (i < exit_end) return Malformed{where + "an exit inside another exit"};
       if (value[kWordPeer] > batch->count() - i - 1) {
@@ -127,8 +128,23 @@ void Batch::Finish() {
   Present any = 0;
   Present all = static_cast<Present>(~0u);
   for (size_t i = 0; i < rows; ++i) {
-    any |= present[i];
-    all &= present[i];
+    const OpRow& row = op_row(i);
+    any |= row.present;
+    all &= row.present;
+    ts_ns[i] = row.ts_ns;
+    op[i] = row.op;
+    error[i] = row.error;
+    obj[i] = row.obj;
+    gpa[i] = row.gpa;
+    hva[i] = row.hva;
+    offset[i] = row.offset;
+    len[i] = row.len;
+    attrs[i] = row.attrs;
+    flags[i] = row.flags;
+    vcpu[i] = row.vcpu;
+    result[i] = row.result;
+    dur_ns[i] = row.dur_ns;
+    if (paced()) lag_ns[i] = row.lag_ns;
   }
   const size_t stride = BitmapStride(count_);
   for (unsigned column = 0; column < column_index::kCount; ++column) {
@@ -138,7 +154,7 @@ void Batch::Finish() {
     bitmaps_[column] = bitmap;
     if (!(any & bit)) continue;
     for (size_t i = 0; i < rows; ++i) {
-      bitmap[i / 8] = static_cast<uint8_t>(bitmap[i / 8] | ((present[i] >> column & 1u) << (i % 8)));
+      bitmap[i / 8] = static_cast<uint8_t>(bitmap[i / 8] | ((op_row(i).present >> column & 1u) << (i % 8)));
     }
   }
 }

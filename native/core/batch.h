@@ -7,7 +7,6 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "ops.h"
 #include "result.h"
@@ -79,6 +78,22 @@ struct Malformed {
   std::string message;
 };
 
+// An operation while it runs: operands, then what came of them. One row is two cache lines of one page: a system call
+// leaves the caches and the TLB cold, so that a row spread over a dozen columns would cost more than the clock.
+// Finish() makes the columns of it.
+struct alignas(64) OpRow {
+  uint64_t gpa, offset, len, attrs, flags;
+  uint64_t pace_ns;
+  uint32_t obj, peer;
+  uint64_t ts_ns, dur_ns, hva, lag_ns;
+  int64_t result;
+  Present present;
+  uint16_t vcpu;
+  uint16_t error;  // errno
+  Op op;
+};
+static_assert(sizeof(OpRow) == 128);
+
 // The columns share one allocation, which becomes one ArrayBuffer: nothing is copied per row or per column on the way
 // to JavaScript.
 class Batch {
@@ -92,7 +107,11 @@ class Batch {
   const BatchOptions& options() const { return options_; }
   bool paced() const { return options_.pace != Pace::kAsap; }
 
-  // Builds the validity bitmaps of the first `rows` rows; the last step before JavaScript sees them.
+  OpRow& op_row(size_t index) { return op_rows_[index]; }
+  const OpRow& op_row(size_t index) const { return op_rows_[index]; }
+
+  // Makes the columns and their validity bitmaps of the first `rows` operations; the last step before JavaScript sees
+  // them.
   void Finish();
 
   // Bitmap (Arrow layout, 8 * bitmap_stride() rows at most) of a nullable column, or nullptr if it has no null.
@@ -103,18 +122,13 @@ class Batch {
   size_t block_size() const { return block_size_; }
   char* release_block() { return block_.release(); }
 
-  // Columns of a trace.
+  // Columns of a trace, there after Finish().
   uint64_t* ts_ns = nullptr;
   Op* op = nullptr;
   uint16_t* error = nullptr;  // errno
 #define CVMTRACE_COLUMN_POINTER(name, type) type* name = nullptr;
   CVMTRACE_NULLABLE_COLUMNS(CVMTRACE_COLUMN_POINTER)
 #undef CVMTRACE_COLUMN_POINTER
-
-  // Beside the trace.
-  std::vector<Present> present;
-  std::vector<uint64_t> pace_ns;  // empty if not paced
-  std::vector<uint32_t> peer;
 
   // Outcome, set by the executor.
   size_t rows = 0;
@@ -128,6 +142,7 @@ class Batch {
 
   size_t count_;
   BatchOptions options_;
+  std::unique_ptr<OpRow[], FreeDeleter> op_rows_;
   std::unique_ptr<char[], FreeDeleter> block_;
   size_t block_size_ = 0;
   uint8_t* bitmap_space_ = nullptr;

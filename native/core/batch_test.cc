@@ -25,11 +25,11 @@ std::unique_ptr<Batch> Decoded(const std::vector<Operation>& operations, const B
 TEST("operands arrive, and absent ones are not present") {
   const auto batch = Decoded({{Op::gmem_punch_hole, 3, 4096, NAN, 9007199254740991.0, NAN, 0, 0, 0, 65535}});
   REQUIRE(batch);
-  CHECK(batch->op[0] == Op::gmem_punch_hole);
-  CHECK(batch->obj[0] == 3);
-  CHECK(batch->gpa[0] == 4096);
-  CHECK(batch->len[0] == 9007199254740991u);
-  CHECK(batch->vcpu[0] == 65535);
+  CHECK(batch->op_row(0).op == Op::gmem_punch_hole);
+  CHECK(batch->op_row(0).obj == 3);
+  CHECK(batch->op_row(0).gpa == 4096);
+  CHECK(batch->op_row(0).len == 9007199254740991u);
+  CHECK(batch->op_row(0).vcpu == 65535);
   CHECK(IsPresent(*batch, 0, present::flags));
   CHECK(!IsPresent(*batch, 0, present::offset));
   CHECK(!IsPresent(*batch, 0, present::attrs));

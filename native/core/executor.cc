@@ -19,10 +19,8 @@ constexpr uint64_t kSpinNs = 60'000;
 
 // Row of an exit that has begun, and what its operations have come to so far.
 struct OpenExit {
-  bool open = false;
-  size_t row = 0;
-  size_t last = 0;        // row of its last operation
-  uint64_t start_ns = 0;  // since the clock base
+  OpRow* row = nullptr;  // null: there is none
+  size_t last = 0;       // index of its last operation
   uint16_t first_error = 0;
 };
 
@@ -137,37 +135,38 @@ void Executor::Loop() {
 
 void Executor::Run(Batch& batch) {
   if (batch.options().pace == Pace::kAbsolute && absolute_start_ns_ == 0) absolute_start_ns_ = NowNs();
-  OpRun run(batch, objects_, cancelled_, clock_base_ns_);
+  OpRun run(objects_, cancelled_, clock_base_ns_);
   OpenExit exit;
   size_t row = 0;
   for (; row < batch.count(); ++row) {
     if (cancelled_.load(std::memory_order_relaxed)) break;
+    OpRow& op = batch.op_row(row);
     uint64_t due = 0;
-    if (batch.paced() && !WaitForTurn(batch, row, &due)) break;
+    if (op.pace_ns && !WaitForTurn(batch.options(), op.pace_ns, &due)) break;
 
-    run.Select(row);
-    handlers_[batch.op[row]](run);
+    run.Select(op);
+    handlers_[op.op](run);
 
     last_end_ns_ = run.end_ns();
     if (due) {
-      const uint64_t start = clock_base_ns_ + batch.ts_ns[row];
-      batch.lag_ns[row] = start > due ? start - due : 0;
-      batch.present[row] |= present::lag_ns;
+      const uint64_t start = clock_base_ns_ + op.ts_ns;
+      op.lag_ns = start > due ? start - due : 0;
+      op.present |= present::lag_ns;
     }
-    const uint16_t error = batch.error[row];
+    const uint16_t error = op.error;
     if (error) {
       ++batch.failures;
-      if (exit.open && exit.first_error == 0) exit.first_error = error;
+      if (exit.row && exit.first_error == 0) exit.first_error = error;
     }
-    if (IsExit(batch.op[row])) {
-      exit = {true, row, row + batch.peer[row], batch.ts_ns[row], 0};
+    if (IsExit(op.op)) {
+      exit = {&op, row + op.peer, 0};
     }
     const bool stop = error && batch.options().stop_at_failure;
-    if (exit.open && (row == exit.last || stop)) {
-      batch.dur_ns[exit.row] = last_end_ns_ - clock_base_ns_ - exit.start_ns;
-      batch.result[exit.row] = AnswerOf(exit.first_error);
-      batch.present[exit.row] |= present::result;
-      exit.open = false;
+    if (exit.row && (row == exit.last || stop)) {
+      exit.row->dur_ns = last_end_ns_ - clock_base_ns_ - exit.row->ts_ns;
+      exit.row->result = AnswerOf(exit.first_error);
+      exit.row->present |= present::result;
+      exit.row = nullptr;
     }
     if (stop) {
       ++row;
@@ -175,17 +174,15 @@ void Executor::Run(Batch& batch) {
     }
   }
   // Cancelled half-way: the exit was not answered, so neither its result nor its time are known.
-  if (exit.open) batch.present[exit.row] &= static_cast<Present>(~present::dur_ns);
+  if (exit.row) exit.row->present &= static_cast<Present>(~present::dur_ns);
   batch.rows = row;
   batch.stopped = row < batch.count();
 }
 
-bool Executor::WaitForTurn(const Batch& batch, size_t row, uint64_t* due) {
-  const uint64_t pace = batch.pace_ns[row];
-  if (pace == 0) return true;
+bool Executor::WaitForTurn(const BatchOptions& options, uint64_t pace_ns, uint64_t* due) {
   // An hour-long trace is 2^42 ns; the bound only keeps the product from overflowing.
-  const double scaled = std::min(static_cast<double>(pace) * batch.options().pace_factor, 9e15);
-  const uint64_t from = batch.options().pace == Pace::kAbsolute ? absolute_start_ns_ : last_end_ns_;
+  const double scaled = std::min(static_cast<double>(pace_ns) * options.pace_factor, 9e15);
+  const uint64_t from = options.pace == Pace::kAbsolute ? absolute_start_ns_ : last_end_ns_;
   *due = from + static_cast<uint64_t>(scaled);
   return WaitUntil(*due);
 }

@@ -56,8 +56,8 @@ class Executor {
   static void* ThreadMain(void* self);
   void Loop();
   void Run(Batch& batch);
-  // False if cancelled. Sets *due to when the operation was to start, 0 for at once.
-  bool WaitForTurn(const Batch& batch, size_t row, uint64_t* due);
+  // Waits until the operation is to start, and sets *due to that. False if cancelled.
+  bool WaitForTurn(const BatchOptions& options, uint64_t pace_ns, uint64_t* due);
   bool WaitUntil(uint64_t due);
 
   const Done done_;

@@ -74,6 +74,8 @@ class Runner {
   Executor executor_;
 };
 
-inline bool IsPresent(const Batch& batch, size_t row, Present column) { return (batch.present[row] & column) != 0; }
+inline bool IsPresent(const Batch& batch, size_t row, Present column) {
+  return (batch.op_row(row).present & column) != 0;
+}
 
 }  // namespace cvmtrace
