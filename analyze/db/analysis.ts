@@ -1,10 +1,11 @@
 import { rmSync } from 'node:fs';
 import duckdb from '@duckdb/node-bindings';
-import type { Connection, Database } from '@duckdb/node-bindings';
+import type { Database } from '@duckdb/node-bindings';
 import type { CvmtraceError } from '../../native/index.ts';
 import type { TraceMetadata } from '../../capture/trace/metadata.ts';
 import { chunkRows, type ResultColumn, type Value } from './chunk.ts';
 import { copyResult, type CopyFormat, type CopyOptions } from './copy-to.ts';
+import { Interrupt } from './interrupt.ts';
 import { ResultStream } from './result-stream.ts';
 import { sqlError } from './sql-error.ts';
 
@@ -50,8 +51,8 @@ export interface AnalysisParts {
 export class Analysis {
   readonly traces: readonly OpenTrace[];
   readonly #parts: AnalysisParts;
-  readonly #connections = new Map<Connection, ResultStream | null>();
-  readonly #opening = new Set<Promise<unknown>>();
+  /** The queries that are not over, by what stops them. */
+  readonly #running = new Map<Interrupt, Promise<ResultStream>>();
   #copies = 0;
   #closed = false;
   readonly #removeScratch: () => void;
@@ -90,13 +91,12 @@ export class Analysis {
    */
   async stream(sql: string): Promise<ResultStream> {
     if (this.#closed) throw new Error('the analysis is closed');
-    const opening = ResultStream.open(this.#parts.database, sql, this.#toError, this.#connections);
-    this.#opening.add(opening);
-    try {
-      return await opening;
-    } finally {
-      this.#opening.delete(opening);
-    }
+    const interrupt = new Interrupt();
+    const opening = ResultStream.open(this.#parts.database, sql, interrupt, this.#toError, () =>
+      this.#running.delete(interrupt),
+    );
+    this.#running.set(interrupt, opening);
+    return opening;
   }
 
   /**
@@ -109,10 +109,7 @@ export class Analysis {
 
   /** Stops all running queries; they fail with INTERRUPTED. */
   interrupt(): void {
-    for (const [connection, stream] of this.#connections) {
-      if (stream) stream.interrupt();
-      else duckdb.interrupt(connection);
-    }
+    for (const interrupt of this.#running.keys()) interrupt.request();
   }
 
   /** Stops what runs and frees everything. Idempotent. */
@@ -120,8 +117,9 @@ export class Analysis {
     if (this.#closed) return;
     this.#closed = true;
     this.interrupt();
-    await Promise.allSettled(this.#opening);
-    for (const stream of [...this.#connections.values()]) await stream?.close();
+    for (const opening of await Promise.allSettled(this.#running.values())) {
+      if (opening.status === 'fulfilled') await opening.value.close();
+    }
     duckdb.close_sync(this.#parts.database);
     this.#parts.dispose();
     process.off('exit', this.#removeScratch);

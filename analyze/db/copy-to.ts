@@ -15,8 +15,23 @@ export interface CopyOptions {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** Integers of these types are text in JSON: they can pass 2^53. */
-const WIDE_INTEGER = /^(U?BIGINT|U?HUGEINT|BIGNUM)$/;
+/** The type that a column of this type, as `describe` writes it, must become in a format; undefined if it can stay. */
+function castFor(format: CopyFormat, type: string): string | undefined {
+  switch (format) {
+    case 'csv':
+      return undefined;
+    case 'json':
+    case 'jsonl':
+      // They can pass 2^53, where JSON's readers lose digits.
+      return /^(U?BIGINT|U?HUGEINT|BIGNUM)$/.test(type) ? 'varchar' : undefined;
+    case 'arrow':
+      return hasArrowType(type) ? undefined : 'varchar';
+    case 'parquet':
+      // DuckDB would write them as double: sums of 64-bit integers are HUGEINT.
+      if (type === 'HUGEINT') return 'decimal(38, 0)';
+      return type === 'UHUGEINT' || type === 'BIGNUM' ? 'varchar' : undefined;
+  }
+}
 
 /**
  * Writes the result of one query to `scratch`, then moves it to `path`. SQL can only write below the scratch folder, whatever the path is, and
@@ -30,22 +45,14 @@ export async function copyResult(
   scratch: string,
   options: CopyOptions,
 ): Promise<void> {
-  const query = sql.trim().replace(/;+$/, '');
+  const query = await withCasts(analysis, sql.trim().replace(/;+$/, ''), format);
   try {
-    if (format === 'arrow')
-      await writeArrow(analysis, await withText(analysis, query, (type) => !hasArrowType(type)), scratch, options);
-    else
-      await analysis.query(
-        `copy (\n${await jsonSafe(analysis, query, format)}\n) to ${quote(scratch)} (${copyClause(format, options)})`,
-      );
+    if (format === 'arrow') await writeArrow(analysis, query, scratch, options);
+    else await analysis.query(`copy (\n${query}\n) to ${quote(scratch)} (${copyClause(format, options)})`);
     await move(scratch, path);
   } finally {
     await rm(scratch, { force: true });
   }
-}
-
-async function jsonSafe(analysis: Analysis, query: string, format: Exclude<CopyFormat, 'arrow'>): Promise<string> {
-  return format === 'json' || format === 'jsonl' ? withText(analysis, query, (type) => WIDE_INTEGER.test(type)) : query;
 }
 
 function copyClause(format: Exclude<CopyFormat, 'arrow'>, options: CopyOptions): string {
@@ -63,16 +70,17 @@ function copyClause(format: Exclude<CopyFormat, 'arrow'>, options: CopyOptions):
   }
 }
 
-/** The query with the columns of some types turned into text. */
-async function withText(analysis: Analysis, query: string, asText: (type: string) => boolean): Promise<string> {
+/** The query with the casts that the format needs. */
+async function withCasts(analysis: Analysis, query: string, format: CopyFormat): Promise<string> {
   const { rows } = await analysis.query(`describe (\n${query}\n)`);
-  const casts = rows.map(([name, type]) => ({
-    name: `"${textOf(name).replaceAll('"', '""')}"`,
-    text: asText(textOf(type)),
-  }));
-  if (!casts.some(({ text }) => text)) return query;
-  const columns = casts.map(({ name, text }) => (text ? `${name}::varchar as ${name}` : name));
-  return `select ${columns.join(', ')} from (\n${query}\n)`;
+  let changed = false;
+  const columns = rows.map(([column, type]) => {
+    const name = `"${textOf(column).replaceAll('"', '""')}"`;
+    const cast = castFor(format, textOf(type));
+    changed ||= cast !== undefined;
+    return cast === undefined ? name : `${name}::${cast} as ${name}`;
+  });
+  return changed ? `select ${columns.join(', ')} from (\n${query}\n)` : query;
 }
 
 async function writeArrow(analysis: Analysis, query: string, path: string, options: CopyOptions): Promise<void> {

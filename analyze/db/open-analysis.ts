@@ -19,7 +19,7 @@ import { viewSql, viewTopics } from './views.ts';
  * @throws CvmtraceError NO_INPUT, BAD_INPUT or IO if a trace is missing, damaged, foreign or unreadable.
  */
 export async function openAnalysis(paths: readonly string[], options: AnalysisOptions = {}): Promise<Analysis> {
-  const scratchDir = mkdtempSync(join(options.tempDir ?? tmpdir(), 'cvmtrace-'));
+  const scratchDir = makeScratchDir(options.tempDir ?? tmpdir());
   const arrows = new Map<string, TraceFile>();
   const closeArrows = () => {
     for (const trace of arrows.values()) trace.close();
@@ -59,6 +59,18 @@ export async function openAnalysis(paths: readonly string[], options: AnalysisOp
     closeArrows();
     rmSync(scratchDir, { recursive: true, force: true });
     throw sqlError(cause);
+  }
+}
+
+function makeScratchDir(tempDir: string): string {
+  try {
+    return mkdtempSync(join(tempDir, 'cvmtrace-'));
+  } catch (cause) {
+    throw new CvmtraceError('IO', `cannot make a temporary folder in ${tempDir}: ${String(cause)}`, {
+      path: tempDir,
+      hint: 'set TMPDIR to a folder that can be written',
+      cause,
+    });
   }
 }
 

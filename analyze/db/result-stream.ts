@@ -1,5 +1,6 @@
 import duckdb from '@duckdb/node-bindings';
 import type { Connection, DataChunk, Database, ExtractedStatements, Result } from '@duckdb/node-bindings';
+import type { Interrupt } from './interrupt.ts';
 import { readChunk, resultColumns, type Chunk, type ResultColumn } from './chunk.ts';
 
 /** Turns what a failed call threw into the error to throw. */
@@ -10,59 +11,40 @@ export type ErrorMapper = (cause: unknown) => Error;
  */
 export class ResultStream implements AsyncIterable<Chunk> {
   readonly columns: readonly ResultColumn[];
-  readonly #connection: Connection;
   readonly #result: Result;
+  readonly #interrupt: Interrupt;
   readonly #toError: ErrorMapper;
-  readonly #onClose: () => void;
+  readonly #release: () => void;
   #fetching: Promise<DataChunk | null> | undefined;
-  #interrupted = false;
   #done = false;
 
-  private constructor(connection: Connection, result: Result, toError: ErrorMapper, onClose: () => void) {
-    this.#connection = connection;
+  private constructor(result: Result, interrupt: Interrupt, toError: ErrorMapper, release: () => void) {
     this.#result = result;
+    this.#interrupt = interrupt;
     this.#toError = toError;
-    this.#onClose = onClose;
+    this.#release = release;
     this.columns = resultColumns(result);
   }
 
-  /** Runs all statements of `sql` and returns the result of the last. `connections` holds the connection as long as the query lives. */
+  /** Runs all statements of `sql` and returns the result of the last. `interrupt` stops them, and the stream later. */
   static async open(
     database: Database,
     sql: string,
+    interrupt: Interrupt,
     toError: ErrorMapper,
-    connections: Map<Connection, ResultStream | null>,
+    onEnd: () => void,
   ): Promise<ResultStream> {
-    const connection = await duckdb.connect(database);
-    connections.set(connection, null);
-    const release = () => {
-      connections.delete(connection);
-      duckdb.disconnect_sync(connection);
+    let connection: Connection | undefined;
+    const release = (): void => {
+      interrupt.end();
+      if (connection) duckdb.disconnect_sync(connection);
+      onEnd();
     };
     try {
-      const { extracted_statements: statements, statement_count: count } = await duckdb.extract_statements(
-        connection,
-        sql,
-      );
-      if (count === 0) throw new Error(parseError(statements));
-      for (let i = 0; ; i++) {
-        const statement = await duckdb.prepare_extracted_statement(connection, statements, i);
-        try {
-          if (i === count - 1) {
-            const stream = new ResultStream(
-              connection,
-              await duckdb.execute_prepared_streaming(statement),
-              toError,
-              release,
-            );
-            connections.set(connection, stream);
-            return stream;
-          }
-          await duckdb.execute_prepared(statement);
-        } finally {
-          duckdb.destroy_prepare_sync(statement);
-        }
-      }
+      connection = await duckdb.connect(database);
+      interrupt.attach(connection);
+      const result = await runStatements(connection, sql, interrupt);
+      return new ResultStream(result, interrupt, toError, release);
     } catch (cause) {
       release();
       throw toError(cause);
@@ -71,19 +53,18 @@ export class ResultStream implements AsyncIterable<Chunk> {
 
   /** The next chunk of DuckDB, not empty; null at the end. The stream is closed by the end and by an error. */
   async next(): Promise<DataChunk | null> {
+    if (this.#done) return null;
     try {
-      if (!this.#done) {
-        this.#fetching = fetchChunk(this.#result);
-        const chunk = await this.#fetching;
-        if (chunk !== null) return chunk;
-        // DuckDB ends an interrupted stream as if it had no more rows; half a result must not pass for a whole one.
-        if (this.#interrupted) throw new Error('INTERRUPT Error: Interrupted!');
-      }
+      this.#fetching = fetchChunk(this.#result);
+      const chunk = await this.#fetching;
+      if (chunk !== null) return chunk;
+      // DuckDB ends an interrupted stream as if it had no more rows; half a result must not pass for a whole one.
+      this.#interrupt.check();
     } catch (cause) {
-      this.#release();
+      this.#end();
       throw this.#toError(cause);
     }
-    this.#release();
+    this.#end();
     return null;
   }
 
@@ -101,31 +82,41 @@ export class ResultStream implements AsyncIterable<Chunk> {
     }
   }
 
-  /** Stops the query; the next `next` fails with INTERRUPTED. The stream is still to be closed. */
-  interrupt(): void {
-    if (this.#done) return;
-    this.#interrupted = true;
-    duckdb.interrupt(this.#connection);
-  }
-
   /** Stops the query and frees what it holds. Idempotent; a `next` that is under way fails with INTERRUPTED. */
   async close(): Promise<void> {
     if (this.#done) return;
     // Its threads may wait for read_trace on this very thread: they are stopped and waited for before anything of theirs is freed.
-    this.interrupt();
+    this.#interrupt.request();
     try {
       await this.#fetching;
       while ((await fetchChunk(this.#result)) !== null);
     } catch {
       // The interrupt itself.
     }
-    this.#release();
+    this.#end();
   }
 
-  #release(): void {
+  #end(): void {
     if (this.#done) return;
     this.#done = true;
-    this.#onClose();
+    this.#release();
+  }
+}
+
+/** Runs the statements one after the other; the last one's result is computed as it is fetched. */
+async function runStatements(connection: Connection, sql: string, interrupt: Interrupt): Promise<Result> {
+  const { extracted_statements: statements, statement_count: count } = await duckdb.extract_statements(connection, sql);
+  if (count === 0) throw new Error(parseError(statements));
+  for (let i = 0; ; i++) {
+    interrupt.check();
+    const statement = await duckdb.prepare_extracted_statement(connection, statements, i);
+    try {
+      interrupt.check();
+      if (i === count - 1) return await duckdb.execute_prepared_streaming(statement);
+      await duckdb.execute_prepared(statement);
+    } finally {
+      duckdb.destroy_prepare_sync(statement);
+    }
   }
 }
 
