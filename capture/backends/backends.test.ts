@@ -72,7 +72,11 @@ describe('backends', () => {
 
   it('auto falls back to the stand-in where there is no KVM', async () => {
     const host = hostWith((op) => (op.startsWith('kvm_') || op.startsWith('gmem_') ? 2 : 0), { 2: 'ENOENT' });
-    expect((await openBackend('auto', host)).name).toBe('two-memfd');
+    const backend = await openBackend('auto', host);
+    expect(backend.name).toBe('two-memfd');
+    expect(backend.leftOut.find(({ step }) => step === 'guest-memfd')?.reason).toContain(
+      'ENOENT (there is no /dev/kvm',
+    );
   });
 
   it('uses a VM of type 1 where KVM offers one, and its attributes', async () => {

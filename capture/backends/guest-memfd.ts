@@ -23,9 +23,9 @@ const VM_TYPES = [
 ] as const;
 
 const HINTS = {
-  ENOENT: 'there is no /dev/kvm: load the kvm module, or use --backend two-memfd (a stand-in)',
-  EACCES: 'add yourself to the group of /dev/kvm (usermod -aG kvm USER), or use --backend two-memfd (a stand-in)',
-  EPERM: 'add yourself to the group of /dev/kvm (usermod -aG kvm USER), or use --backend two-memfd (a stand-in)',
+  ENOENT: 'there is no /dev/kvm: load the kvm module; --backend two-memfd is a stand-in',
+  EACCES: 'add yourself to the group of /dev/kvm (usermod -aG kvm USER); --backend two-memfd is a stand-in',
+  EPERM: 'add yourself to the group of /dev/kvm (usermod -aG kvm USER); --backend two-memfd is a stand-in',
 } as const;
 
 export const guestMemfd: BackendKind = {

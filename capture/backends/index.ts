@@ -17,16 +17,29 @@ export async function openBackend(name: string, native: Native): Promise<Backend
     if (kind) return kind.open(native);
     throw unknownName('backend', name, ['auto', ...BACKENDS.map((candidate) => candidate.name)]);
   }
-  const reasons: string[] = [];
+  const passedOver: { readonly name: string; readonly error: CvmtraceError }[] = [];
   for (const kind of BACKENDS) {
     try {
-      return await kind.open(native);
+      return withReasons(await kind.open(native), passedOver);
     } catch (error) {
       if (!(error instanceof CvmtraceError)) throw error;
-      reasons.push(error.message);
+      passedOver.push({ name: kind.name, error });
     }
   }
+  const reasons = passedOver.map(({ error }) => error.message);
   throw new CvmtraceError('UNAVAILABLE', `no backend works here: ${reasons.join('; ')}`, {
     hint: 'cvmtrace probe says more',
   });
+}
+
+/** What a backend leaves out because a better one does not work here says why, so that nobody has to guess. */
+function withReasons(
+  backend: Backend,
+  passedOver: readonly { readonly name: string; readonly error: CvmtraceError }[],
+): Backend {
+  const leftOut = backend.leftOut.map((step) => {
+    const error = passedOver.find(({ name }) => name === step.step)?.error;
+    return error ? { ...step, reason: `${step.reason}, because ${error.message} (${error.hint ?? ''})` } : step;
+  });
+  return { ...backend, leftOut };
 }

@@ -8,7 +8,7 @@ import { type Backend, type BackendKind, ObjectNumber, slotsEnd } from './backen
 import { tryOperations, unavailable } from './trial.ts';
 
 const NAME = 'two-memfd';
-const SUMMARY = 'stand-in without KVM: the private side is a second memfd';
+const SUMMARY = 'needs no KVM: both sides are memfds, and the private one stands in for a guest_memfd';
 
 export const twoMemfd: BackendKind = {
   name: NAME,
