@@ -73,14 +73,13 @@ function copyClause(format: Exclude<CopyFormat, 'arrow'>, options: CopyOptions):
 /** The query with the casts that the format needs. */
 async function withCasts(analysis: Analysis, query: string, format: CopyFormat): Promise<string> {
   const { rows } = await analysis.query(`describe (\n${query}\n)`);
-  let changed = false;
-  const columns = rows.map(([column, type]) => {
-    const name = `"${textOf(column).replaceAll('"', '""')}"`;
-    const cast = castFor(format, textOf(type));
-    changed ||= cast !== undefined;
-    return cast === undefined ? name : `${name}::${cast} as ${name}`;
-  });
-  return changed ? `select ${columns.join(', ')} from (\n${query}\n)` : query;
+  const casts = rows.map(([column, type]) => ({
+    name: `"${textOf(column).replaceAll('"', '""')}"`,
+    cast: castFor(format, textOf(type)),
+  }));
+  if (casts.every(({ cast }) => cast === undefined)) return query;
+  const columns = casts.map(({ name, cast }) => (cast === undefined ? name : `${name}::${cast} as ${name}`));
+  return `select ${columns.join(', ')} from (\n${query}\n)`;
 }
 
 async function writeArrow(analysis: Analysis, query: string, path: string, options: CopyOptions): Promise<void> {

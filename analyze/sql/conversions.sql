@@ -25,21 +25,13 @@
 -- @column errno         of the first call inside that failed, 0 if none did
 -- @column retries       failed requests of the same vCPU, range and direction directly before this one
 -- @column partial       true if an earlier conversion's range overlaps this range and is not inside it, so that it is now split
--- Exits and the calls that may belong to one, each with the last exit of its thread; part: what a call does for a conversion. Tracepoints inside
--- calls (iommu_map) are left out, their time is their call's.
+-- Exits and the calls that may belong to one, each with the last exit of its thread. Tracepoints inside calls (iommu_map) are left out, their
+-- time is their call's. Only narrow columns go through the window: it sorts all of them.
 create or replace view _thread_calls as
 with calls as (
   select
     trace, seq, ts_ns, dur_ns, pid, tid, vcpu, op, gpa, len, errno,
     op in ('exit_map_gpa_range', 'exit_memory_fault') as is_exit,
-    case
-      when op in ('exit_map_gpa_range', 'exit_memory_fault') then 'exit'
-      when op in ('kvm_set_memory_attributes', 'kvm_set_memory_attributes2') then 'attribute'
-      when op in ('gmem_punch_hole', 'ram_punch_hole', 'ram_madvise') then 'discard'
-      when op in ('gmem_allocate', 'ram_allocate', 'kvm_pre_fault_memory') then 'allocate'
-      when op in ('gmem_touch', 'ram_touch') then 'touch'
-      else 'dma'
-    end as part,
     case when op = 'exit_map_gpa_range' then attrs & 16 when op = 'exit_memory_fault' then flags & 8 else attrs & 8 end <> 0 as to_private,
     -- KVM_RUN itself returns -1 with EFAULT for a memory fault: that is the exit, not its failure.
     coalesce(result <> 0 and not (op = 'exit_memory_fault' and result = -1), false) as refused
@@ -57,17 +49,26 @@ select
   ) as last_exit
 from calls;
 
--- The rows of each conversion; conversion: seq of the row that stands for it, the exit or the VMM's own call.
+-- The rows of each conversion; part: what a row does for it; conversion: seq of the row that stands for it, the exit or the VMM's own call.
 create or replace view _conversion_rows as
 select * exclude (last_exit)
 from (
   select
     *,
     case
+      when is_exit then 'exit'
+      when op in ('kvm_set_memory_attributes', 'kvm_set_memory_attributes2') then 'attribute'
+      when op in ('gmem_punch_hole', 'ram_punch_hole', 'ram_madvise') then 'discard'
+      when op in ('gmem_allocate', 'ram_allocate', 'kvm_pre_fault_memory') then 'allocate'
+      when op in ('gmem_touch', 'ram_touch') then 'touch'
+      else 'dma'
+    end as part,
+    case
       when is_exit then seq
       when last_exit.ts_ns is null or last_exit.dur_ns is null or ts_ns is null then
         case
-          when part <> 'touch' and coalesce(gpa < _past(last_exit.gpa, last_exit.len) and last_exit.gpa < _past(gpa, len), true) then last_exit.seq
+          when part <> 'touch' and coalesce(gpa < _past(last_exit.gpa, last_exit.len) and last_exit.gpa < _past(gpa, len), true)
+            then last_exit.seq
         end
       when ts_ns >= last_exit.ts_ns and ts_ns < _past(last_exit.ts_ns, last_exit.dur_ns) then last_exit.seq
       when last_exit.dur_ns = 0 and ts_ns = last_exit.ts_ns and coalesce(dur_ns, 0) = 0 then last_exit.seq
