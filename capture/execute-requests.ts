@@ -64,7 +64,8 @@ export async function executeRequests(options: ExecutionOptions): Promise<Execut
       total.rows += executed.rows;
       total.failures += executed.failures;
       options.onRows(executed, batch.details);
-      total.requests += requests;
+      // Of a batch that was stopped nobody knows which request was the last; the rows say what ran.
+      if (!executed.stopped) total.requests += requests;
       options.onProgress?.(total.requests);
     });
     // Awaited below in order; a rejection of a later one must not count as unhandled until then.
