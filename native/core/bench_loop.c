@@ -1,23 +1,9 @@
-// The loops that the executor is measured against, as one would write them by hand: one kernel call after another, the
-// clock read only before the first and after the last. Prints JSON.
-//
-//   bench_loop KIND COUNT
-//
-// KIND:
-// - madvise: madvise(MADV_NORMAL) on one page of anonymous memory, about the cheapest call that the executor knows
-//   (ram_madvise).
-// - gmem-allocate4k: fallocate(KEEP_SIZE) of each 4 KiB page of a guest_memfd of COUNT pages behind a slot, in order
-//   (gmem_allocate).
-// - gmem-punch4k: the same with PUNCH_HOLE, after each page was written through a mapping, as what a VMM gives back was
-//   used before (gmem_punch_hole). Needs a guest_memfd that can be mapped.
-// - ram-allocate4k, ram-punch4k: the same on a memfd, for hosts without /dev/kvm (ram_allocate, ram_punch_hole).
+#include "bench_loop.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/falloc.h>
 #include <linux/kvm.h>
-#include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,47 +50,38 @@ static uint64_t NowNs(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static int OpenGuestMemfd(uint64_t size, uint64_t flags) {
-  const int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-  if (kvm < 0) Fail("open(/dev/kvm)");
-  const int vm = ioctl(kvm, KVM_CREATE_VM, 0);
-  if (vm < 0) Fail("ioctl(KVM_CREATE_VM)");
+struct GuestMemfd {
+  int kvm;
+  int vm;
+  int fd;
+  void* shared;
+};
+
+static struct GuestMemfd OpenGuestMemfd(uint64_t size, uint64_t flags) {
+  struct GuestMemfd gmem;
+  gmem.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+  if (gmem.kvm < 0) Fail("open(/dev/kvm)");
+  gmem.vm = ioctl(gmem.kvm, KVM_CREATE_VM, 0);
+  if (gmem.vm < 0) Fail("ioctl(KVM_CREATE_VM)");
   struct kvm_create_guest_memfd create = {.size = size, .flags = flags};
-  const int gmem = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &create);
-  if (gmem < 0) Fail("ioctl(KVM_CREATE_GUEST_MEMFD)");
+  gmem.fd = ioctl(gmem.vm, KVM_CREATE_GUEST_MEMFD, &create);
+  if (gmem.fd < 0) Fail("ioctl(KVM_CREATE_GUEST_MEMFD)");
   // Behind a slot, as guest memory is: a punch then also takes the pages away from the guest.
-  void* const shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (shared == MAP_FAILED) Fail("mmap");
+  gmem.shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (gmem.shared == MAP_FAILED) Fail("mmap");
   struct kvm_userspace_memory_region2 region = {.flags = KVM_MEM_GUEST_MEMFD,
                                                 .memory_size = size,
-                                                .userspace_addr = (uint64_t)shared,
-                                                .guest_memfd = (__u32)gmem};
-  if (ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region) != 0) Fail("ioctl(KVM_SET_USER_MEMORY_REGION2)");
+                                                .userspace_addr = (uint64_t)gmem.shared,
+                                                .guest_memfd = (__u32)gmem.fd};
+  if (ioctl(gmem.vm, KVM_SET_USER_MEMORY_REGION2, &region) != 0) Fail("ioctl(KVM_SET_USER_MEMORY_REGION2)");
   return gmem;
 }
 
-static int OpenMemfd(uint64_t size) {
-  const int fd = memfd_create("bench_loop", MFD_CLOEXEC);
-  if (fd < 0) Fail("memfd_create");
-  if (ftruncate(fd, (off_t)size) != 0) Fail("ftruncate");
-  return fd;
-}
-
-// Mapped, as guest memory is: a punch then also looks for page table entries to take away.
-static char* Map(int fd, uint64_t size) {
-  char* const map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (map == MAP_FAILED) Fail("mmap");
-  return map;
-}
-
-static uint64_t TimeMadvise(uint64_t count) {
-  void* const page = mmap(NULL, kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) Fail("mmap");
-  const uint64_t start = NowNs();
-  for (uint64_t i = 0; i < count; ++i) {
-    if (madvise(page, kPageSize, MADV_NORMAL) != 0) Fail("madvise");
-  }
-  return NowNs() - start;
+static void CloseGuestMemfd(struct GuestMemfd gmem, uint64_t size) {
+  close(gmem.fd);
+  close(gmem.vm);
+  close(gmem.kvm);
+  munmap(gmem.shared, size);
 }
 
 static uint64_t TimeFallocate(int fd, int mode, uint64_t count) {
@@ -115,49 +92,51 @@ static uint64_t TimeFallocate(int fd, int mode, uint64_t count) {
   return NowNs() - start;
 }
 
-struct Run {
-  const char* kind;
-  uint64_t count;
-  uint64_t ns;  // set by RunLoop
-  bool known;   // set by RunLoop: there is such a kind
-};
-
-static void* RunLoop(void* argument) {
-  struct Run* const run = argument;
-  const bool gmem = strncmp(run->kind, "gmem-", 5) == 0;
-  const char* const action = gmem ? run->kind + 5 : strncmp(run->kind, "ram-", 4) == 0 ? run->kind + 4 : "";
-  const bool punch = strcmp(action, "punch4k") == 0;
-  const uint64_t size = run->count * kPageSize;
-  run->known = true;
-  if (strcmp(run->kind, "madvise") == 0) {
-    run->ns = TimeMadvise(run->count);
-  } else if (punch || strcmp(action, "allocate4k") == 0) {
-    const int fd = gmem ? OpenGuestMemfd(size, punch ? kMmapInitShared : 0) : OpenMemfd(size);
-    if (punch || !gmem) {
-      volatile char* const map = Map(fd, size);
-      for (uint64_t at = 0; punch && at < size; at += kPageSize) map[at] = 1;
-    }
-    run->ns = TimeFallocate(fd, punch ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : FALLOC_FL_KEEP_SIZE, run->count);
-  } else {
-    run->known = false;
-  }
-  return NULL;
+// Of pages that are written and stay mapped, as guest memory is: a punch also takes page table entries away.
+static uint64_t TimePunch(int fd, uint64_t count) {
+  const uint64_t size = count * kPageSize;
+  volatile char* const map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (map == MAP_FAILED) Fail("mmap");
+  for (uint64_t at = 0; at < size; at += kPageSize) map[at] = 1;
+  const uint64_t ns = TimeFallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, count);
+  munmap((void*)map, size);
+  return ns;
 }
 
-int main(int argc, char** argv) {
-  struct Run run = {argc == 3 ? argv[1] : "", argc == 3 ? strtoull(argv[2], NULL, 10) : 0, 0, false};
-  if (run.count > 0) {
-    // On a second thread, as in the executor and in a VMM: with one thread alone the kernel takes no reference to the
-    // file for a call, which is a tenth of a punch.
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, RunLoop, &run) != 0) Fail("pthread_create");
-    pthread_join(thread, NULL);
+static uint64_t TimeMadvise(uint64_t count) {
+  void* const page = mmap(NULL, kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) Fail("mmap");
+  const uint64_t start = NowNs();
+  for (uint64_t i = 0; i < count; ++i) {
+    if (madvise(page, kPageSize, MADV_NORMAL) != 0) Fail("madvise");
   }
-  if (!run.known) {
-    fprintf(stderr, "usage: bench_loop madvise|gmem-allocate4k|gmem-punch4k|ram-allocate4k|ram-punch4k COUNT\n");
-    return 2;
+  const uint64_t ns = NowNs() - start;
+  munmap(page, kPageSize);
+  return ns;
+}
+
+double RunLoop(const char* kind, uint64_t count) {
+  const uint64_t size = count * kPageSize;
+  uint64_t ns = 0;
+  if (strcmp(kind, "madvise") == 0) {
+    ns = TimeMadvise(count);
+  } else if (strcmp(kind, "gmem-allocate4k") == 0) {
+    const struct GuestMemfd gmem = OpenGuestMemfd(size, 0);
+    ns = TimeFallocate(gmem.fd, FALLOC_FL_KEEP_SIZE, count);
+    CloseGuestMemfd(gmem, size);
+  } else if (strcmp(kind, "gmem-punch4k") == 0) {
+    const struct GuestMemfd gmem = OpenGuestMemfd(size, kMmapInitShared);
+    ns = TimePunch(gmem.fd, count);
+    CloseGuestMemfd(gmem, size);
+  } else if (strcmp(kind, "ram-punch4k") == 0) {
+    const int fd = memfd_create("bench_loop", MFD_CLOEXEC);
+    if (fd < 0) Fail("memfd_create");
+    if (ftruncate(fd, (off_t)size) != 0) Fail("ftruncate");
+    ns = TimePunch(fd, count);
+    close(fd);
+  } else {
+    errno = EINVAL;
+    Fail(kind);
   }
-  printf("{\"kind\":\"%s\",\"count\":%" PRIu64 ",\"ns_per_op\":%.2f}\n", run.kind, run.count,
-         (double)run.ns / (double)run.count);
-  return 0;
+  return (double)ns / (double)count;
 }

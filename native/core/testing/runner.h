@@ -1,4 +1,4 @@
-// An executor for tests, and operations by the names of their operands.
+// An executor for tests and benchmarks, and operations by the names of their operands.
 #pragma once
 
 #include <math.h>
