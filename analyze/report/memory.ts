@@ -39,8 +39,8 @@ export async function memoryReport(
   trace: number,
 ): Promise<MemoryReport | { readonly leftOut: string }> {
   const { rows } = await analysis.query(
-    `select count(*) = count(ts_ns), min(ts_ns)::double, max(_past(ts_ns, coalesce(dur_ns, 0)))::double, max(seq)::double
-     from events where trace = ${trace}`,
+    `select count(*) = count(_known_ns(ts_ns)), any_value(e.start_ns)::double, any_value(e.end_ns)::double, max(seq)::double
+     from events join _trace_ends e using (trace) where trace = ${trace}`,
   );
   const [timed, from, to, lastSeq] = rows[0] ?? [];
   const axis = timed === true && typeof from === 'number' && typeof to === 'number' ? { from, to } : undefined;

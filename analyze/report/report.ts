@@ -117,7 +117,7 @@ export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Repor
      order by total_ns desc nulls last, op::varchar, size_limit nulls last`,
   );
   const expensive = await select(
-    `select gpa, len, count(*), count(*) filter (where outcome = 'failed'), sum(stall_ns)::bigint as stall, max(stall_ns)
+    `select gpa, len, count(*), count(*) filter (where outcome = 'failed'), try_cast(sum(stall_ns) as bigint) as stall, max(stall_ns)
      from _conversions where trace = ${trace} and gpa is not null and len is not null
      group by gpa, len having stall > 0 order by stall desc, gpa, len limit 10`,
   );
@@ -231,10 +231,10 @@ function phasesSql(trace: number): string {
     sums as (
       select
         phase, count(*) as conversions,
-        coalesce(sum(len) filter (where direction = 'to_private' and outcome = 'ok'), 0)::ubigint as to_private,
-        coalesce(sum(len) filter (where direction = 'to_shared' and outcome = 'ok'), 0)::ubigint as to_shared,
-        count(*) filter (where outcome = 'failed') as failed, sum(stall_ns)::bigint as stall_ns, sum(attribute_ns)::bigint as attribute_ns,
-        sum(discard_ns)::bigint as discard_ns, sum(allocate_ns)::bigint as allocate_ns, sum(dma_ns)::bigint as dma_ns
+        try_cast(coalesce(sum(len) filter (where direction = 'to_private' and outcome = 'ok'), 0) as ubigint) as to_private,
+        try_cast(coalesce(sum(len) filter (where direction = 'to_shared' and outcome = 'ok'), 0) as ubigint) as to_shared,
+        count(*) filter (where outcome = 'failed') as failed, try_cast(sum(stall_ns) as bigint) as stall_ns, try_cast(sum(attribute_ns) as bigint) as attribute_ns,
+        try_cast(sum(discard_ns) as bigint) as discard_ns, try_cast(sum(allocate_ns) as bigint) as allocate_ns, try_cast(sum(dma_ns) as bigint) as dma_ns
       from inside
       group by phase
     )

@@ -31,6 +31,6 @@ by_phase as (
   group by r.trace, r.vcpu
 )
 select
-  trace, phase, name, vcpu, wall_ns, conversions::ubigint as conversions, coalesce(bytes, 0)::ubigint as bytes, stall_ns::bigint as stall_ns,
+  trace, phase, name, vcpu, wall_ns, conversions::ubigint as conversions, try_cast(coalesce(bytes, 0) as ubigint) as bytes, try_cast(stall_ns as bigint) as stall_ns,
   stall_ns / nullif(wall_ns, 0) as stall_share
 from by_phase;

@@ -30,7 +30,7 @@
 create or replace view _thread_calls as
 with calls as (
   select
-    trace, seq, ts_ns, dur_ns, pid, tid, vcpu, op, gpa, len, errno,
+    trace, seq, _known_ns(ts_ns) as ts_ns, _known_ns(dur_ns) as dur_ns, pid, tid, vcpu, op, gpa, len, errno,
     op in ('exit_map_gpa_range', 'exit_memory_fault') as is_exit,
     case when op = 'exit_map_gpa_range' then attrs & 16 when op = 'exit_memory_fault' then flags & 8 else attrs & 8 end <> 0 as to_private,
     -- KVM_RUN itself returns -1 with EFAULT for a memory fault: that is the exit, not its failure.
@@ -90,10 +90,10 @@ with sums as (
     any_value(len) filter (where seq = conversion) as len,
     any_value(to_private) filter (where seq = conversion) as to_private,
     any_value(dur_ns) filter (where is_exit)::bigint as stall_ns,
-    coalesce(sum(dur_ns) filter (where part = 'attribute'), 0)::bigint as attribute_ns,
-    coalesce(sum(dur_ns) filter (where part = 'discard'), 0)::bigint as discard_ns,
-    coalesce(sum(dur_ns) filter (where part in ('allocate', 'touch')), 0)::bigint as allocate_ns,
-    coalesce(sum(dur_ns) filter (where part = 'dma'), 0)::bigint as dma_ns,
+    try_cast(coalesce(sum(dur_ns) filter (where part = 'attribute'), 0) as bigint) as attribute_ns,
+    try_cast(coalesce(sum(dur_ns) filter (where part = 'discard'), 0) as bigint) as discard_ns,
+    try_cast(coalesce(sum(dur_ns) filter (where part in ('allocate', 'touch')), 0) as bigint) as allocate_ns,
+    try_cast(coalesce(sum(dur_ns) filter (where part = 'dma'), 0) as bigint) as dma_ns,
     count(*) filter (where part not in ('exit', 'touch')) as calls,
     coalesce(bool_or(case part when 'exit' then refused when 'attribute' then errno <> 0 end), false) as failed,
     coalesce(arg_min(errno, seq) filter (where errno <> 0 and not is_exit), 0)::usmallint as errno
@@ -103,7 +103,8 @@ with sums as (
 select
   trace, seq, ts_ns, vcpu, trigger, gpa, len,
   case to_private when true then 'to_private' when false then 'to_shared' end as direction,
-  stall_ns, attribute_ns, discard_ns, allocate_ns, dma_ns, stall_ns - attribute_ns - discard_ns - allocate_ns - dma_ns as other_ns,
+  stall_ns, attribute_ns, discard_ns, allocate_ns, dma_ns,
+  try_cast(stall_ns::hugeint - attribute_ns - discard_ns - allocate_ns - dma_ns as bigint) as other_ns,
   calls, if(failed, 'failed', 'ok') as outcome, errno
 from sums;
 

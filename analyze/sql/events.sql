@@ -29,8 +29,12 @@ create or replace view events as
 select trace, seq, ts_ns, dur_ns, pid, tid, vcpu, op, obj, gpa, hva, iova, "offset", len, attrs, flags, result, errno, detail, lag_ns
 from _trace_rows;
 
--- First byte (or ns) after a range; null if there is none below 2^64, which only damaged rows have.
-create or replace macro _past(start, size) as if(start <= 18446744073709551615 - size, start + size, null);
+-- Only damaged rows have numbers this large. The other views take them for unknown, so that sums and differences of the rest stay whole:
+-- a time or duration of 2^53 ns (104 days) or more, and a range that begins or is as long as 2^62 bytes (a guest has at most 2^52).
+create or replace macro _known_ns(ns) as if(ns < 9007199254740992, ns, null);
+
+-- First byte (or ns) after a range; null if the range is damaged.
+create or replace macro _past(start, size) as if(start < 4611686018427387904 and size < 4611686018427387904, start + size, null);
 
 -- Size class of a range, as the number of bits in a cell of that size: the smallest power of 4 pages that holds it, so that it touches one cell
 -- or two.

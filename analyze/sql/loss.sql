@@ -13,8 +13,8 @@ select
   trace,
   count(*)::ubigint as rows,
   count(*) filter (where op = 'lost')::ubigint as lost_rows,
-  coalesce(sum(len) filter (where op = 'lost'), 0)::ubigint as lost_events,
-  (max(seq)::bigint + 1 - count(*)::bigint) as seq_missing,
+  try_cast(coalesce(sum(len) filter (where op = 'lost'), 0) as ubigint) as lost_events,
+  try_cast(max(seq)::hugeint + 1 - count(*) as bigint) as seq_missing,
   count(*) filter (where op = 'mark' and detail = 'trace_end') > 0 as ended,
   max(len) filter (where op = 'mark' and detail = 'trace_end') as end_lost,
   max(result) filter (where op = 'mark' and detail = 'trace_end') as exit_status

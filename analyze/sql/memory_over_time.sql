@@ -22,7 +22,7 @@ group by trace, obj;
 -- What is held: the side, and whether it is from now on.
 create or replace view _held_changes as
 select
-  e.trace, e.seq, e.ts_ns, e.gpa, _past(e.gpa, e.len) as past,
+  e.trace, e.seq, _known_ns(e.ts_ns) as ts_ns, e.gpa, _past(e.gpa, e.len) as past,
   e.op in ('gmem_allocate', 'gmem_punch_hole', 'gmem_touch') or coalesce(o.is_private, false) as is_private,
   e.op in ('gmem_allocate', 'ram_allocate', 'gmem_touch', 'ram_touch') as is_held
 from events e

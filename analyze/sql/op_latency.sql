@@ -41,8 +41,8 @@ select
   [null, 4096, 65536, 1048576, 2097152, 67108864, null][class + 1]::ubigint as size_limit,
   sum(n)::ubigint as count,
   sum(errors)::ubigint as errors,
-  coalesce(sum(bytes), 0)::ubigint as bytes,
-  sum(dur_ns::uhugeint * n::uhugeint)::ubigint as total_ns,
+  try_cast(coalesce(sum(bytes), 0) as ubigint) as bytes,
+  try_cast(sum(dur_ns::uhugeint * n::uhugeint) as ubigint) as total_ns,
   min(dur_ns) filter (where upto * 2 >= timed) as p50_ns,
   min(dur_ns) filter (where upto * 100 >= timed * 99) as p99_ns,
   max(dur_ns) as max_ns

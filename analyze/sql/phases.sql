@@ -11,15 +11,16 @@
 -- @column dur_ns    end_ns - start_ns, ns; null if unknown
 -- One row per trace.
 create or replace view _trace_ends as
-select trace, max(seq) + 1 as past_seq, min(ts_ns) as start_ns, max(_past(ts_ns, coalesce(dur_ns, 0))) as end_ns
+select
+  trace, _past(max(seq), 1) as past_seq, min(_known_ns(ts_ns)) as start_ns,
+  max(_known_ns(ts_ns) + coalesce(_known_ns(dur_ns), 0)) as end_ns
 from events
 group by trace;
 
 create or replace view phases as
 with marks as (
-  select trace, seq, ts_ns, detail as name, lead(seq) over following as next_seq, lead(ts_ns) over following as next_ns
-  from events
-  where op = 'mark'
+  select trace, seq, ts_ns, name, lead(seq) over following as next_seq, lead(ts_ns) over following as next_ns
+  from (select trace, seq, _known_ns(ts_ns) as ts_ns, detail as name from events where op = 'mark')
   window following as (partition by trace order by seq)
 )
 select
