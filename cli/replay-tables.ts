@@ -22,6 +22,7 @@ export function formatReplay(report: ReplayReport, style: Style): string {
     stallTable(report, time),
     style.heading('What that does to the boot'),
     bootTable(report, time),
+    ...vcpuTable(report, time, style),
     style.heading('Memory'),
     memoryTable(report, qualified),
     style.heading('Operations per run'),
@@ -109,12 +110,29 @@ function bootTable(report: ReplayReport, time: (ns: number) => string): string {
         time(strategy.faultNs.value + strategy.stallNs.value),
         ratio(strategy.hostTimeRatio, index),
         time(strategy.wallNs.value),
-        strategy.estimatedBootNs ? `${time(strategy.estimatedBootNs.value)} modelled` : 'no times recorded',
-        strategy.estimatedBootNs ? range(strategy.estimatedBootNs, formatDuration) : '',
+        strategy.estimatedBoot ? `${time(strategy.estimatedBoot.bootNs.value)} modelled` : 'no times recorded',
+        strategy.estimatedBoot ? range(strategy.estimatedBoot.bootNs, formatDuration) : '',
         ...(paced ? lagCells(strategy, time) : []),
       ]),
     ],
   );
+}
+
+/** When each vCPU would have ended; the table above has it where there is only one. */
+function vcpuTable(report: ReplayReport, time: (ns: number) => string, style: Style): string[] {
+  const ends = report.strategies.flatMap(({ name, estimatedBoot }) =>
+    (estimatedBoot?.vcpus ?? []).map(({ vcpu, endNs }) => [
+      name,
+      String(vcpu),
+      `${time(endNs.value)} modelled`,
+      range(endNs, formatDuration),
+    ]),
+  );
+  if (ends.length <= report.strategies.length) return [];
+  return [
+    style.heading('Estimated end by vCPU'),
+    formatTable([{ title: 'STRATEGY' }, ...['VCPU', 'END', 'INTERVAL'].map(right)], ends),
+  ];
 }
 
 function lagCells({ lag }: StrategyResult, time: (ns: number) => string): string[] {

@@ -167,7 +167,7 @@ describe.each(backends)('replay on $name', (backend) => {
 
   it('estimates the boot from the recorded times', () => {
     const { times } = report.recorded;
-    for (const { estimatedBootNs, stallNs, faultNs } of report.strategies) {
+    for (const { estimatedBoot, stallNs, faultNs } of report.strategies) {
       const recorded = times?.vcpus[0];
       const expected =
         (times?.wallNs ?? NaN) -
@@ -175,7 +175,7 @@ describe.each(backends)('replay on $name', (backend) => {
         (recorded?.faultNs ?? NaN) +
         stallNs.value +
         faultNs.value;
-      expect(estimatedBootNs?.value).toBeCloseTo(expected, 0);
+      expect(estimatedBoot?.bootNs.value).toBeCloseTo(expected, 0);
     }
   });
 

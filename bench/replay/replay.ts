@@ -9,7 +9,7 @@ import { CvmtraceError, type ExecuteOptions, type Native } from '../../native/in
 import { type Interval, meanInterval, median, pairedRatio } from '../stats/interval.ts';
 import { formatAxes } from '../strategies/axes.ts';
 import type { Strategy } from '../strategies/presets.ts';
-import { estimateBoot } from './boot-estimate.ts';
+import { type BootEstimate, estimateBoot } from './boot-estimate.ts';
 import { assertFits, forecast, type Forecast } from './forecast.ts';
 import { type FailureCount, type Lag, measureRuns, type OperationCount } from './measure.ts';
 import type { MemorySamples } from './memory-samples.ts';
@@ -52,8 +52,8 @@ export interface StrategyResult {
   /** Stall over the first strategy's, and stall with faults over the first's. Absent for the first, and where a run has none. */
   readonly stallRatio: Interval | null;
   readonly hostTimeRatio: Interval | null;
-  /** ns; null if the recording does not have the times that it needs. */
-  readonly estimatedBootNs: Interval | null;
+  /** null if the recording does not have the times that it needs. */
+  readonly estimatedBoot: BootEstimate | null;
   readonly operations: readonly OperationCount[];
   readonly failures: readonly FailureCount[];
   readonly lag: Lag | null;
@@ -213,7 +213,12 @@ async function compare(all: readonly Runs[], recorded: RecordedTimes | null): Pr
             base.map((run) => run.stallNs),
           ) ?? null),
       hostTimeRatio: first ? null : (pairedRatio(times.map(hostTime), base.map(hostTime)) ?? null),
-      estimatedBootNs: recorded && meanInterval(times.map((run) => estimateBoot(recorded, run.vcpus))),
+      estimatedBoot:
+        recorded &&
+        estimateBoot(
+          recorded,
+          times.map((run) => run.vcpus),
+        ),
       operations,
       failures,
       lag,
