@@ -1,3 +1,4 @@
+import { qualifiers } from '../analyze/index.ts';
 import type { ReplayReport, StrategyResult } from '../bench/replay/replay.ts';
 import type { Interval } from '../bench/stats/interval.ts';
 import { errnoName } from './errno-name.ts';
@@ -76,6 +77,9 @@ function stallTable(report: ReplayReport, time: (ns: number) => string): string 
 function bootTable(report: ReplayReport, time: (ns: number) => string): string {
   const { times } = report.recorded;
   const paced = report.pacing.mode !== 'asap';
+  const recordedWords = qualifiers(report.recorded.metadata);
+  const recorded = (ns: number): string => [formatDuration(ns), ...recordedWords].join(' ');
+  const modelled = ['modelled', ...(recordedWords.length > 0 ? ['from', ...recordedWords] : [])].join(' ');
   return formatTable(
     [
       { title: 'STRATEGY' },
@@ -94,11 +98,11 @@ function bootTable(report: ReplayReport, time: (ns: number) => string): string {
         ? [
             [
               'as recorded',
-              formatDuration(sum(times.vcpus.map((vcpu) => vcpu.faultNs))),
-              formatDuration(sum(times.vcpus.map((vcpu) => vcpu.faultNs + vcpu.stallNs))),
+              recorded(sum(times.vcpus.map((vcpu) => vcpu.faultNs))),
+              recorded(sum(times.vcpus.map((vcpu) => vcpu.faultNs + vcpu.stallNs))),
               '',
-              formatDuration(times.wallNs),
-              formatDuration(times.wallNs),
+              recorded(times.wallNs),
+              recorded(times.wallNs),
               '',
               ...(paced ? ['', '', ''] : []),
             ],
@@ -110,7 +114,7 @@ function bootTable(report: ReplayReport, time: (ns: number) => string): string {
         time(strategy.faultNs.value + strategy.stallNs.value),
         ratio(strategy.hostTimeRatio, index),
         time(strategy.wallNs.value),
-        strategy.estimatedBoot ? `${time(strategy.estimatedBoot.bootNs.value)} modelled` : 'no times recorded',
+        strategy.estimatedBoot ? `${time(strategy.estimatedBoot.bootNs.value)} ${modelled}` : 'no times recorded',
         strategy.estimatedBoot ? range(strategy.estimatedBoot.bootNs, formatDuration) : '',
         ...(paced ? lagCells(strategy, time) : []),
       ]),
