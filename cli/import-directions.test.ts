@@ -78,6 +78,8 @@ test.each([
 
 function mayImport(from: string, target: string): boolean {
   const own = from.split('/')[0] ?? '';
+  // Tests of a reader need traces; datasets/ makes them and knows nothing of their readers.
+  if (from.endsWith('.test.ts') && target.startsWith('datasets/')) return true;
   return [own, ...(ALLOWED[own] ?? [])].some((prefix) => target.startsWith(`${prefix}/`));
 }
 
