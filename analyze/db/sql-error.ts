@@ -27,8 +27,12 @@ export function sqlError(cause: unknown): CvmtraceError {
   return new CvmtraceError('USAGE', message, { hint: sqlHint(text), cause });
 }
 
-/** DuckDB's own suggestion ("Did you mean", "Candidate bindings") if it has one. */
+/** DuckDB's own suggestion ("Did you mean", "Candidate bindings") if it has one, else the line that it could not read. */
 function sqlHint(text: string): string {
-  const suggestion = text.split('\n').find((line) => /^(Did you mean|Candidate bindings|LINE )/.test(line));
-  return suggestion ?? "'select * from duckdb_views()' lists the views, 'describe events' the columns of one";
+  const lines = text.split('\n');
+  const suggestion = lines.find((line) => /^(Did you mean|Candidate bindings)/.test(line));
+  if (suggestion !== undefined) return suggestion;
+  const [, number, sql] = lines.map((line) => /^LINE (\d+): (.*)$/.exec(line)).find((match) => match !== null) ?? [];
+  if (number !== undefined && sql !== undefined) return `look at line ${number} of the SQL: ${sql}`;
+  return "'select * from duckdb_views()' lists the views, 'describe events' the columns of one";
 }
