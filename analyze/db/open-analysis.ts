@@ -10,7 +10,7 @@ import { sniffTraceKind } from '../../capture/trace/sniff.ts';
 import { Analysis, type SelectableTrace } from './analysis.ts';
 import { openParquet } from './parquet-trace.ts';
 import { OpType, registerReadTrace, type TraceRegistry } from './read-trace.ts';
-import { lockingStatements, openingConfig, quote, SQL_TYPES, type AnalysisOptions } from './settings.ts';
+import { lockingStatements, openingConfig, quote, SQL_TYPES, threadsFor, type AnalysisOptions } from './settings.ts';
 import { sqlError } from './sql-error.ts';
 import { viewSql, viewTopics } from './views.ts';
 
@@ -38,7 +38,9 @@ export async function openAnalysis(paths: readonly string[], options: AnalysisOp
     try {
       const traces: SelectableTrace[] = [];
       for (const path of paths) traces.push(await openTrace(connection, path, arrows));
-      const registry = new OpenTraces(arrows, options);
+      const threads = threadsFor(options, arrows.size > 0);
+      await duckdb.query(connection, `set threads = ${threads}`);
+      const registry = new OpenTraces(arrows, threads, options);
       const ops = new OpType(traces.map((trace) => trace.ops));
       registerReadTrace(connection, registry, ops);
       for (const sql of catalog(traces, ops)) await duckdb.query(connection, sql);
@@ -110,10 +112,10 @@ class OpenTraces implements TraceRegistry {
   readonly #allowFiles: boolean;
   #failure: CvmtraceError | undefined;
 
-  constructor(open: Map<string, TraceFile>, options: AnalysisOptions) {
+  constructor(open: Map<string, TraceFile>, threads: number, options: AnalysisOptions) {
     this.#open = open;
     this.#allowFiles = options.allowFiles === true;
-    this.threads = options.threads ?? 64;
+    this.threads = threads;
   }
 
   find(path: string): TraceFile {
