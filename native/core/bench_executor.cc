@@ -84,8 +84,7 @@ std::unique_ptr<Batch> RunAll(Runner& runner, const std::vector<Operation>& oper
 
 double TimeLoop(const Kind& kind, uint64_t count) {
   double ns = 0;
-  // Not on the main thread, as in the executor and in a VMM: a process with one thread takes no reference to the file
-  // for a call, which is a tenth of a punch.
+  // On a new thread, as the executor's is, while this one waits.
   std::thread([&] { ns = RunLoop(kind.name, count); }).join();
   return ns;
 }
