@@ -82,10 +82,12 @@ std::unique_ptr<Batch> RunAll(Runner& runner, const std::vector<Operation>& oper
   return batch;
 }
 
-double TimeLoop(const Kind& kind, uint64_t count) {
+double TimeLoop(const Kind& kind, uint64_t count, bool times_each_call) {
+  // Filled, so that no page fault is in the loop.
+  std::vector<CallTime> times(times_each_call ? count : 0, CallTime{1, 1, 1});
   double ns = 0;
   // On a new thread, as the executor's is, while this one waits.
-  std::thread([&] { ns = RunLoop(kind.name, count); }).join();
+  std::thread([&] { ns = RunLoop(kind.name, count, times_each_call ? times.data() : nullptr); }).join();
   return ns;
 }
 
@@ -119,16 +121,19 @@ int Main(const char* name, uint64_t count, uint64_t rounds) {
     fprintf(stderr, "usage: bench_executor madvise|gmem-allocate4k|gmem-punch4k|ram-punch4k COUNT ROUNDS\n");
     return 2;
   }
-  TimeLoop(*kind, count);
-  TimeExecutor(*kind, count);
   std::vector<double> loop;
+  std::vector<double> timing_loop;
   std::vector<double> executor;
-  for (uint64_t round = 0; round < rounds; ++round) {
-    loop.push_back(TimeLoop(*kind, count));
+  // Round 0 warms up.
+  for (uint64_t round = 0; round <= rounds; ++round) {
+    loop.push_back(TimeLoop(*kind, count, false));
+    timing_loop.push_back(TimeLoop(*kind, count, true));
     executor.push_back(TimeExecutor(*kind, count));
   }
+  for (auto* const times : {&loop, &timing_loop, &executor}) times->erase(times->begin());
   printf("{\"kind\":\"%s\",\"count\":%llu", name, static_cast<unsigned long long>(count));
   Print("loop", loop);
+  Print("timingLoop", timing_loop);
   Print("executor", executor);
   printf("}\n");
   return 0;

@@ -84,55 +84,61 @@ static void CloseGuestMemfd(struct GuestMemfd gmem, uint64_t size) {
   munmap(gmem.shared, size);
 }
 
-static uint64_t TimeFallocate(int fd, int mode, uint64_t count) {
+static uint64_t TimeFallocate(int fd, int mode, uint64_t count, struct CallTime* times) {
   const uint64_t start = NowNs();
   for (uint64_t i = 0; i < count; ++i) {
-    if (fallocate(fd, mode, (off_t)(i * kPageSize), kPageSize) != 0) Fail("fallocate");
+    const uint64_t before = times ? NowNs() : 0;
+    const int result = fallocate(fd, mode, (off_t)(i * kPageSize), kPageSize);
+    if (times) times[i] = (struct CallTime){before, NowNs() - before, result};
+    if (result != 0) Fail("fallocate");
   }
   return NowNs() - start;
 }
 
 // Of pages that are written and stay mapped, as guest memory is: a punch also takes page table entries away.
-static uint64_t TimePunch(int fd, uint64_t count) {
+static uint64_t TimePunch(int fd, uint64_t count, struct CallTime* times) {
   const uint64_t size = count * kPageSize;
   volatile char* const map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (map == MAP_FAILED) Fail("mmap");
   for (uint64_t at = 0; at < size; at += kPageSize) map[at] = 1;
-  const uint64_t ns = TimeFallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, count);
+  const uint64_t ns = TimeFallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, count, times);
   munmap((void*)map, size);
   return ns;
 }
 
-static uint64_t TimeMadvise(uint64_t count) {
+static uint64_t TimeMadvise(uint64_t count, struct CallTime* times) {
   void* const page = mmap(NULL, kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) Fail("mmap");
   const uint64_t start = NowNs();
   for (uint64_t i = 0; i < count; ++i) {
-    if (madvise(page, kPageSize, MADV_NORMAL) != 0) Fail("madvise");
+    const uint64_t before = times ? NowNs() : 0;
+    const int result = madvise(page, kPageSize, MADV_NORMAL);
+    if (times) times[i] = (struct CallTime){before, NowNs() - before, result};
+    if (result != 0) Fail("madvise");
   }
   const uint64_t ns = NowNs() - start;
   munmap(page, kPageSize);
   return ns;
 }
 
-double RunLoop(const char* kind, uint64_t count) {
+double RunLoop(const char* kind, uint64_t count, struct CallTime* times) {
   const uint64_t size = count * kPageSize;
   uint64_t ns = 0;
   if (strcmp(kind, "madvise") == 0) {
-    ns = TimeMadvise(count);
+    ns = TimeMadvise(count, times);
   } else if (strcmp(kind, "gmem-allocate4k") == 0) {
     const struct GuestMemfd gmem = OpenGuestMemfd(size, 0);
-    ns = TimeFallocate(gmem.fd, FALLOC_FL_KEEP_SIZE, count);
+    ns = TimeFallocate(gmem.fd, FALLOC_FL_KEEP_SIZE, count, times);
     CloseGuestMemfd(gmem, size);
   } else if (strcmp(kind, "gmem-punch4k") == 0) {
     const struct GuestMemfd gmem = OpenGuestMemfd(size, kMmapInitShared);
-    ns = TimePunch(gmem.fd, count);
+    ns = TimePunch(gmem.fd, count, times);
     CloseGuestMemfd(gmem, size);
   } else if (strcmp(kind, "ram-punch4k") == 0) {
     const int fd = memfd_create("bench_loop", MFD_CLOEXEC);
     if (fd < 0) Fail("memfd_create");
     if (ftruncate(fd, (off_t)size) != 0) Fail("ftruncate");
-    ns = TimePunch(fd, count);
+    ns = TimePunch(fd, count, times);
     close(fd);
   } else {
     errno = EINVAL;

@@ -34,6 +34,16 @@ class OpRun {
   uint64_t flags() const { return row_->flags; }
   uint32_t peer() const { return row_->peer; }
 
+  // The object of that number and kind, or nullptr. A batch mostly works on one object, and after a system call the
+  // table of all is no longer in the cache.
+  Object* Find(uint32_t number, ObjectKind kind) {
+    if (!last_object_ || number != last_number_ || last_object_->kind != kind) {
+      last_object_ = objects_.Find(number, kind);
+      last_number_ = number;
+    }
+    return last_object_;
+  }
+
   // Runs `call`, which returns below 0 and sets errno if it fails, and keeps when it started, how long it took and what
   // came of it.
   template <typename Call>
@@ -81,6 +91,8 @@ class OpRun {
   const uint64_t clock_base_ns_;
   OpRow* row_ = nullptr;
   uint64_t end_ns_ = 0;
+  Object* last_object_ = nullptr;
+  uint32_t last_number_ = 0;
 };
 
 }  // namespace cvmtrace

@@ -37,7 +37,7 @@ Object* FindRange(OpRun& run) {
     run.Skip(EINVAL);
     return nullptr;
   }
-  Object* const gmem = run.objects().Find(run.obj(), ObjectKind::kGuestMemfd);
+  Object* const gmem = run.Find(run.obj(), ObjectKind::kGuestMemfd);
   if (!gmem) {
     run.Skip(EBADF);
     return nullptr;

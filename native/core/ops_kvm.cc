@@ -41,7 +41,7 @@ uint32_t GuestMemfdOf(uint64_t attrs) { return static_cast<uint32_t>(attrs >> 32
 
 void SetUserMemoryRegion(OpRun& run) {
   if (!run.Has(present::obj | present::gpa | present::len | present::attrs)) return run.Skip(EINVAL);
-  const Object* const vm = run.objects().Find(run.obj(), ObjectKind::kVm);
+  const Object* const vm = run.Find(run.obj(), ObjectKind::kVm);
   if (!vm) return run.Skip(EBADF);
   const auto [error, hva] = FindSharedSide(run);
   if (error) return run.Skip(error);
@@ -57,7 +57,7 @@ void SetUserMemoryRegion(OpRun& run) {
 
 void SetUserMemoryRegion2(OpRun& run) {
   if (!run.Has(present::obj | present::gpa | present::len | present::attrs)) return run.Skip(EINVAL);
-  const Object* const vm = run.objects().Find(run.obj(), ObjectKind::kVm);
+  const Object* const vm = run.Find(run.obj(), ObjectKind::kVm);
   if (!vm) return run.Skip(EBADF);
   const auto [error, hva] = FindSharedSide(run);
   if (error) return run.Skip(error);
@@ -79,7 +79,7 @@ void SetUserMemoryRegion2(OpRun& run) {
 
 void SetMemoryAttributes(OpRun& run) {
   if (!run.Has(present::obj | present::gpa | present::len | present::attrs)) return run.Skip(EINVAL);
-  const Object* const vm = run.objects().Find(run.obj(), ObjectKind::kVm);
+  const Object* const vm = run.Find(run.obj(), ObjectKind::kVm);
   if (!vm) return run.Skip(EBADF);
   KvmMemoryAttributes attributes = {run.gpa(), run.len(), run.attrs(), run.flags()};
   run.Time([&] { return ::ioctl(vm->fd.get(), KVM_SET_MEMORY_ATTRIBUTES, &attributes); });

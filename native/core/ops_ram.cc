@@ -33,7 +33,7 @@ Object* FindRange(OpRun& run) {
     run.Skip(EINVAL);
     return nullptr;
   }
-  Object* const ram = run.objects().Find(run.obj(), ObjectKind::kRam);
+  Object* const ram = run.Find(run.obj(), ObjectKind::kRam);
   if (!ram) {
     run.Skip(EBADF);
     return nullptr;
