@@ -188,7 +188,7 @@ class GeneratedGuest {
       tid: FIRST_VCPU_TID + vcpu,
       vcpu,
       obj,
-      gpa: NaN,
+      gpa: first * PAGE,
       offset: first * PAGE,
       len: pages * PAGE,
       attrs: NaN,
