@@ -8,7 +8,7 @@ export function formatMetric(value: number, unit: string): string {
     case 'ns/op':
       return formatDuration(value);
     case 'bytes':
-      return formatBytes(value);
+      return value < 1024 ? `${significant(value)} B` : formatBytes(value);
     case 'x':
       return `${value.toPrecision(3)} x`;
     default:

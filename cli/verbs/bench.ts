@@ -46,7 +46,7 @@ const runVerb = defineVerb<RunOptions>({
   details: `Each suite measures its sides in turns in one run, on this machine: a quiet one gives narrow intervals. A promise that is not kept is
 printed as such and is not an error.`,
   examples: [
-    ['cvmtrace bench run', 'all of them, about ten minutes'],
+    ['cvmtrace bench run', 'all of them, some minutes and some GB of disk'],
     ['cvmtrace bench run executor --quick', 'a look at one'],
   ],
   declare: (command) =>
