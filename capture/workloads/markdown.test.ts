@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parameterTable, workloadTable } from './markdown.ts';
+import { workloadTable } from './markdown.ts';
 import { WORKLOADS } from './registry.ts';
 
 /** Cells of a Markdown table, without its head. */
@@ -23,9 +23,4 @@ describe('workloadTable', () => {
     expect(workloadTable()).toContain('`size=64M` `step=0` `touch-percent=10` `bounces=1000`');
     expect(workloadTable()).toContain('`think=125us`');
   });
-});
-
-it.each(WORKLOADS.map(({ name }) => name))('parameterTable lists the parameters of %s', (name) => {
-  const names = WORKLOADS.find((workload) => workload.name === name)?.parameters.map((parameter) => parameter.name);
-  expect(cells(parameterTable(name)).map(([cell]) => cell)).toEqual(names?.map((parameter) => `\`${parameter}\``));
 });

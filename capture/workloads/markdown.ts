@@ -1,4 +1,4 @@
-import { describeRange, formatParameter } from './parameter.ts';
+import { formatParameter } from './parameter.ts';
 import { WORKLOADS } from './registry.ts';
 
 /** The README's table of what each workload imitates, and of its parameters with their defaults; a test compares the README with it. */
@@ -11,17 +11,6 @@ export function workloadTable(): string {
     parameters.map((parameter) => `\`${parameter.name}=${formatParameter(parameter, parameter.default)}\``).join(' '),
   ]);
   return table(['workload', 'what it does', 'what it imitates', 'source', 'parameters'], rows);
-}
-
-/** One workload's parameters, for its help. */
-export function parameterTable(name: string): string {
-  const rows = (WORKLOADS.find((workload) => workload.name === name)?.parameters ?? []).map((parameter) => [
-    `\`${parameter.name}\``,
-    parameter.summary,
-    formatParameter(parameter, parameter.default),
-    describeRange(parameter),
-  ]);
-  return table(['parameter', 'meaning', 'default', 'takes'], rows);
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -4,7 +4,7 @@ import { describeStrategy, parseStrategy, PRESETS } from '../../bench/strategies
 import { StrategyPlan } from '../../bench/strategies/strategy-plan.ts';
 import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
 import { runWorkload } from '../../capture/run-workload.ts';
-import { parseParameters } from '../../capture/workloads/parameter.ts';
+import { formatParameter, parseParameters } from '../../capture/workloads/parameter.ts';
 import { findWorkload, WORKLOADS } from '../../capture/workloads/registry.ts';
 import { countRequests } from '../../capture/workloads/workload.ts';
 import { loadNative } from '../../native/index.ts';
@@ -31,6 +31,15 @@ Makes a VM (or its stand-in), and answers what the workload's guest asks for wit
 
 Workloads:
 ${WORKLOADS.map((workload) => `  ${workload.name.padEnd(12)}${workload.summary}`).join('\n')}
+
+Their parameters, as NAME=DEFAULT:
+${WORKLOADS.flatMap(({ name, parameters }) => [
+  `  ${name}`,
+  ...parameters.map(
+    (parameter) =>
+      `    ${`${parameter.name}=${formatParameter(parameter, parameter.default)}`.padEnd(22)} ${parameter.summary}`,
+  ),
+]).join('\n')}
 
 Backends:
 ${BACKENDS.map((backend) => `  ${backend.name.padEnd(12)} ${backend.summary}`).join('\n')}
@@ -69,7 +78,7 @@ export const runVerb = defineVerb<RunOptions>({
         "recorded (with the workload's think times), asap (without), or a factor of the times",
         'recorded',
       )
-      .option('--param <name=value...>', "the workload's own parameters; README.md lists them"),
+      .option('--param <name=value...>', "the workload's own parameters, see above"),
   run,
 });
 
