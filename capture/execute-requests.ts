@@ -1,6 +1,9 @@
 /**
- * Drives one session of the executor: requests go through a plan into batches of operations, rows come back. Two batches are under way at a time, so
- * that the executor never waits for JavaScript while requests are at hand.
+ * Drives one session of the executor: requests go through a plan into batches of operations, rows come back.
+ *
+ * As fast as possible, JavaScript and the executor take turns: both share one address space, and planning or writing beside calls that unmap pages
+ * made those calls take more than twice as long (measured). The time between batches is then ours and is in no span. With pauses, one batch is
+ * prepared ahead, so that what is due does not wait for us.
  */
 import {
   CvmtraceError,
@@ -43,6 +46,8 @@ export interface ExecutionSummary {
   readonly requests: number;
   readonly rows: number;
   readonly failures: number;
+  /** ns from the first start to the last end within each batch, summed: without what this process does between batches. */
+  readonly spanNs: number;
   readonly interrupted: boolean;
 }
 
@@ -56,13 +61,15 @@ export async function executeRequests(options: ExecutionOptions): Promise<Execut
   const interrupted = (): boolean => signal?.aborted === true;
   const cancel = (): void => session.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
-  const total = { requests: 0, rows: 0, failures: 0 };
+  const total = { requests: 0, rows: 0, failures: 0, spanNs: 0 };
+  const ahead = pacing.pace === undefined || pacing.pace === 'asap' ? 0 : 1;
   const underWay: Promise<void>[] = [];
 
   const submit = (batch: OpBatch, how: ExecuteOptions, requests: number): void => {
     const rows = session.execute(batch.words, how).then((executed) => {
       total.rows += executed.rows;
       total.failures += executed.failures;
+      total.spanNs += spanOf(executed);
       options.onRows(executed, batch.details);
       // Of a batch that was stopped nobody knows which request was the last; the rows say what ran.
       if (!executed.stopped) total.requests += requests;
@@ -83,6 +90,7 @@ export async function executeRequests(options: ExecutionOptions): Promise<Execut
     submit(setUp, { stopAtFailure: true }, 0);
     await settle(0);
     if (total.failures > 0) throw setUpFailed(backend);
+    total.spanNs = 0;
 
     let batch = new OpBatch(BATCH_OPS);
     let inBatch = 0;
@@ -97,7 +105,7 @@ export async function executeRequests(options: ExecutionOptions): Promise<Execut
       submit(batch, pacing, inBatch);
       batch = new OpBatch(BATCH_OPS);
       inBatch = 0;
-      await settle(look ? 0 : 1);
+      await settle(look ? 0 : ahead);
       if (look) inspect.look(session, number);
     }
     if (!interrupted() && batch.count > 0) submit(batch, pacing, inBatch);
@@ -107,6 +115,12 @@ export async function executeRequests(options: ExecutionOptions): Promise<Execut
     signal?.removeEventListener('abort', cancel);
     await session.close();
   }
+}
+
+function spanOf({ rows, columns }: ExecutedBatch): number {
+  if (rows === 0) return 0;
+  const end = (columns.ts_ns[rows - 1] ?? 0n) + (columns.dur_ns[rows - 1] ?? 0n);
+  return Number(end - (columns.ts_ns[0] ?? 0n));
 }
 
 function setUpFailed(backend: Backend): CvmtraceError {

@@ -10,8 +10,6 @@ export interface RunTimes {
   readonly stallMaxNs: number;
   /** Time in faults of touched memory, outside conversions. */
   readonly faultNs: number;
-  /** From the first request to the end of the last operation. */
-  readonly wallNs: number;
   readonly vcpus: readonly VcpuStall[];
 }
 
@@ -48,9 +46,6 @@ export interface Measured {
 
 const EXITS = `op in ('exit_map_gpa_range', 'exit_memory_fault')`;
 const TOUCHES = `op in ('gmem_touch', 'ram_touch')`;
-const REQUESTED = `op not in ('kvm_create_vm', 'kvm_create_guest_memfd', 'kvm_set_user_memory_region2', 'ram_create')
-  and detail is distinct from 'trace_end'`;
-
 /** @param traces of one strategy, one per round */
 export async function measureRuns(traces: readonly string[]): Promise<Measured> {
   await using analysis = await openAnalysis(traces, {});
@@ -63,8 +58,7 @@ export async function measureRuns(traces: readonly string[]): Promise<Measured> 
       quantile_disc(dur_ns, 0.5) filter (where ${EXITS}),
       quantile_disc(dur_ns, 0.99) filter (where ${EXITS}),
       max(dur_ns) filter (where ${EXITS}),
-      coalesce(sum(dur_ns) filter (where ${TOUCHES}), 0)::double,
-      (max(ts_ns + dur_ns) filter (where ${REQUESTED}) - min(ts_ns) filter (where ${REQUESTED}))::double
+      coalesce(sum(dur_ns) filter (where ${TOUCHES}), 0)::double
     from events group by trace order by trace`);
   const vcpus = await numbers(`
     select
@@ -81,13 +75,12 @@ export async function measureRuns(traces: readonly string[]): Promise<Measured> 
   const [lag] = await numbers(`
     select quantile_disc(lag_ns, 0.5), quantile_disc(lag_ns, 0.99), max(lag_ns), count(lag_ns) from events`);
   return {
-    runs: times.map(([trace, stallNs = 0, p50 = 0, p99 = 0, max = 0, faultNs = 0, wallNs = 0]) => ({
+    runs: times.map(([trace, stallNs = 0, p50 = 0, p99 = 0, max = 0, faultNs = 0]) => ({
       stallNs,
       stallP50Ns: p50,
       stallP99Ns: p99,
       stallMaxNs: max,
       faultNs,
-      wallNs,
       vcpus: vcpus
         .filter(([of]) => of === trace)
         .map(([, vcpu = 0, ofStallNs = 0, ofFaultNs = 0]) => ({ vcpu, stallNs: ofStallNs, faultNs: ofFaultNs })),

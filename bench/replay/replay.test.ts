@@ -153,7 +153,7 @@ describe.each(backends)('replay on $name', (backend) => {
   });
 
   it('reports what the traces of its runs hold', async () => {
-    for (const { traces, operations, stallNs, stallP50Ns } of report.strategies) {
+    for (const { traces, operations, stallNs, stallP50Ns, faultNs, wallNs } of report.strategies) {
       expect(traces).toHaveLength(2);
       const counted = await rows(traces, "select op::varchar, count(*) / 2 from events where op <> 'mark' group by op");
       expect(new Map(operations.map(({ op, perRun }) => [op, perRun]))).toEqual(
@@ -162,6 +162,8 @@ describe.each(backends)('replay on $name', (backend) => {
       const [stall] = await rows(traces, 'select sum(stall_ns) / 2, count(*) from conversions');
       expect(stallNs.value).toBeCloseTo(Number(stall?.[0]), 3);
       expect(stallP50Ns).toBeLessThanOrEqual(stallNs.value);
+      // Conversions and touches follow one another on one thread.
+      expect(wallNs.value).toBeGreaterThanOrEqual(stallNs.value + faultNs.value);
     }
   });
 

@@ -48,6 +48,7 @@ export interface StrategyResult {
   readonly stallMaxNs: number;
   /** ns per run in faults of touched memory. */
   readonly faultNs: Interval;
+  /** ns per run from the first request to the end of the last operation, without what this process did between batches. */
   readonly wallNs: Interval;
   /** Stall over the first strategy's, and stall with faults over the first's. Absent for the first, and where a run has none. */
   readonly stallRatio: Interval | null;
@@ -91,6 +92,7 @@ interface Runs {
   readonly strategy: Strategy;
   readonly forecast: Forecast;
   readonly paths: string[];
+  readonly spansNs: number[];
   memory: StrategyRunResult | undefined;
   finalStateEqual: boolean;
   peakBothBytes: number;
@@ -112,7 +114,15 @@ export async function replay(options: ReplayOptions): Promise<ReplayReport> {
   for (const strategy of strategies) {
     const expected = await forecast(strategy, backend, recorded.slots, recorded.requests, signal);
     assertFits(`a replay under ${strategy.name}`, expected.peakBytes);
-    all.push({ strategy, forecast: expected, paths: [], memory: undefined, finalStateEqual: true, peakBothBytes: 0 });
+    all.push({
+      strategy,
+      forecast: expected,
+      paths: [],
+      spansNs: [],
+      memory: undefined,
+      finalStateEqual: true,
+      peakBothBytes: 0,
+    });
   }
 
   const total = requests.requests.count * all.length * (rounds + 1);
@@ -148,7 +158,10 @@ export async function replay(options: ReplayOptions): Promise<ReplayReport> {
       runs.finalStateEqual &&= result.finalState.equals(recorded.finalState);
       runs.peakBothBytes = Math.max(runs.peakBothBytes, result.peakBothBytes);
       if (round === 0) runs.memory = result;
-      else runs.paths.push(out);
+      else {
+        runs.paths.push(out);
+        runs.spansNs.push(result.spanNs);
+      }
     }
   }
 
@@ -205,7 +218,7 @@ async function compare(all: readonly Runs[], recorded: RecordedTimes | null): Pr
       stallP99Ns: median(times.map((run) => run.stallP99Ns)),
       stallMaxNs: median(times.map((run) => run.stallMaxNs)),
       faultNs: meanInterval(times.map((run) => run.faultNs)),
-      wallNs: meanInterval(times.map((run) => run.wallNs)),
+      wallNs: meanInterval(runs.spansNs),
       stallRatio: first
         ? null
         : (pairedRatio(
