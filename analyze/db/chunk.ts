@@ -5,6 +5,7 @@ import duckdb from '@duckdb/node-bindings';
 import type { DataChunk, Result } from '@duckdb/node-bindings';
 import { DuckDBDataChunk, JSDuckDBValueConverter } from '@duckdb/node-api';
 import type { JS } from '@duckdb/node-api';
+import type { FixedArray } from '../../capture/trace/columns.ts';
 
 const { Type } = duckdb;
 
@@ -20,18 +21,7 @@ export interface ResultColumn {
 }
 
 /** Values of a column in a chunk: a typed array for fixed-width types (codes for an ENUM), else one JavaScript value per row. */
-export type ColumnValues =
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array
-  | Float32Array
-  | Float64Array
-  | readonly Value[];
+export type ColumnValues = FixedArray | readonly Value[];
 
 export interface ColumnChunk {
   readonly values: ColumnValues;
@@ -44,7 +34,6 @@ export interface Chunk {
   readonly columns: readonly ColumnChunk[];
 }
 
-type FixedArray = Exclude<ColumnValues, readonly Value[]>;
 type FixedArrayMaker = new (buffer: ArrayBuffer, offset: number, length: number) => FixedArray;
 
 const FIXED: Readonly<Partial<Record<number, { readonly make: FixedArrayMaker; readonly bytes: number }>>> = {

@@ -13,8 +13,8 @@ import { TraceWriter } from '../../capture/trace/index.ts';
 import { METADATA } from '../../capture/trace/testing/sample.ts';
 import { findWorkload } from '../../capture/workloads/registry.ts';
 import { CvmtraceError, loadNative, opCode, PACKAGE_ROOT } from '../../native/index.ts';
-import { describeStrategy, parseStrategies, parseStrategy } from '../strategies/presets.ts';
-import { StrategyPlan } from '../strategies/strategy-plan.ts';
+import { parseStrategies, parseStrategy } from '../strategies/presets.ts';
+import { underStrategy } from '../strategies/strategy-plan.ts';
 import { replay, type ReplayOptions, type ReplayReport } from './replay.ts';
 
 const run = promisify(execFile);
@@ -36,8 +36,7 @@ async function runBoot(backend: Backend, out: string, signal?: AbortSignal, onPr
     backend,
     workload: findWorkload('boot'),
     settings,
-    plan: (on, slots) => new StrategyPlan(strategy.axes, on, slots),
-    strategy: describeStrategy(strategy),
+    ...underStrategy(strategy),
     pacing: { pace: 'relative' },
     out,
     force: false,

@@ -8,9 +8,11 @@ import {
   type Side,
   type TouchRequest,
 } from '../../capture/request.ts';
+import type { WorkloadRun } from '../../capture/run-workload.ts';
 import type { SlotRange } from '../../capture/trace/metadata.ts';
 import { CvmtraceError, type OpBatch } from '../../native/index.ts';
 import type { Axes, Discard, Granularity } from './axes.ts';
+import { describeStrategy, type Strategy } from './presets.ts';
 import { PendingDiscards } from './pending-discards.ts';
 
 /** Most operations in one request: 80 bytes each on the way in, and the executor runs a request without a pause. */
@@ -163,6 +165,14 @@ export class StrategyPlan implements Plan {
       if (start < end) yield { gpa: start, len: end - start, offset: slot.offset + start - slot.gpa };
     }
   }
+}
+
+/** What `runWorkload` needs of a strategy: its plans, and its name and axes for the metadata. */
+export function underStrategy(strategy: Strategy): Pick<WorkloadRun, 'plan' | 'strategy'> {
+  return {
+    plan: (backend, slots) => new StrategyPlan(strategy.axes, backend, slots),
+    strategy: describeStrategy(strategy),
+  };
 }
 
 /** [gpa, gpa + len) cut at the multiples of `granularity`. */

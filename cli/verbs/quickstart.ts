@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { analyzeTrace, openAnalysis } from '../../analyze/index.ts';
 import { replay } from '../../bench/replay/replay.ts';
-import { describeStrategy, parseStrategies, parseStrategy } from '../../bench/strategies/presets.ts';
-import { StrategyPlan } from '../../bench/strategies/strategy-plan.ts';
+import { parseStrategies, parseStrategy } from '../../bench/strategies/presets.ts';
+import { underStrategy } from '../../bench/strategies/strategy-plan.ts';
 import { openBackend } from '../../capture/backends/index.ts';
 import { readHostInfo } from '../../capture/host/host-info.ts';
 import { runWorkload } from '../../capture/run-workload.ts';
@@ -89,8 +89,7 @@ async function quickstart(context: VerbContext, _: readonly string[], options: Q
       backend,
       workload,
       settings,
-      plan: (on, slots) => new StrategyPlan(strategy.axes, on, slots),
-      strategy: describeStrategy(strategy),
+      ...underStrategy(strategy),
       pacing: { pace: 'relative' },
       out: trace,
       force: options.force,

@@ -1,13 +1,13 @@
 import { basename } from 'node:path';
 import { Option } from 'commander';
-import { describeStrategy, parseStrategy, PRESETS } from '../../bench/strategies/presets.ts';
-import { StrategyPlan } from '../../bench/strategies/strategy-plan.ts';
+import { parseStrategy, PRESETS } from '../../bench/strategies/presets.ts';
+import { underStrategy } from '../../bench/strategies/strategy-plan.ts';
 import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
 import { runWorkload } from '../../capture/run-workload.ts';
 import { formatParameter, parseParameters } from '../../capture/workloads/parameter.ts';
 import { findWorkload, WORKLOADS } from '../../capture/workloads/registry.ts';
 import { countRequests } from '../../capture/workloads/workload.ts';
-import { loadNative } from '../../native/index.ts';
+import { CvmtraceError, loadNative } from '../../native/index.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { formatCount } from '../format-count.ts';
 import { sizeOption, countOption } from '../option-values.ts';
@@ -97,8 +97,7 @@ async function run(context: VerbContext, [name = '']: readonly string[], options
     backend,
     workload,
     settings,
-    plan: (on, slots) => new StrategyPlan(strategy.axes, on, slots),
-    strategy: describeStrategy(strategy),
+    ...underStrategy(strategy),
     pacing,
     out: options.out,
     force: options.force,
@@ -122,6 +121,10 @@ async function run(context: VerbContext, [name = '']: readonly string[], options
       `${basename(options.out)}: ${formatCount(summary.requests)} requests, ${formatCount(summary.rows)} operations on ${backend.name}${standIn}, ` +
       `${formatCount(summary.failures)} failed`,
   );
-  context.signal.throwIfAborted();
+  if (summary.interrupted) {
+    throw new CvmtraceError('INTERRUPTED', 'interrupted', {
+      hint: `what had run by then is a whole trace: ${options.out}`,
+    });
+  }
   return ExitStatus.done;
 }
