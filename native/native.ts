@@ -23,6 +23,7 @@ export interface NullableColumns {
   readonly obj: Uint32Array;
   readonly gpa: BigUint64Array;
   readonly hva: BigUint64Array;
+  readonly iova: BigUint64Array;
   readonly offset: BigUint64Array;
   readonly len: BigUint64Array;
   readonly attrs: BigUint64Array;

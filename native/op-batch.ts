@@ -1,7 +1,7 @@
 import { opCode, type OpName } from './ops.ts';
 
 /** Words per operation in the executor's input. */
-export const OP_STRIDE = 10;
+export const OP_STRIDE = 11;
 
 /**
  * Operands of one operation. All are plain numbers (exact below 2^53: guest-physical addresses have at most 52 bits); one that is absent is
@@ -28,6 +28,8 @@ export interface Operands {
    */
   readonly peer?: number;
   readonly vcpu?: number;
+  /** I/O-virtual address, bytes. */
+  readonly iova?: number;
 }
 
 /** A batch of operations in the layout of the executor: {@link OP_STRIDE} float64 words each, NaN for an absent operand. */
@@ -65,6 +67,7 @@ export class OpBatch {
     words[at + 7] = operands.paceNs ?? 0;
     words[at + 8] = operands.peer ?? 0;
     words[at + 9] = operands.vcpu ?? NaN;
+    words[at + 10] = operands.iova ?? NaN;
     if (detail !== undefined) this.details.set(index, detail);
     return index;
   }

@@ -44,6 +44,28 @@ export const OPS = [
   'iommu_map',
   'iommu_unmap',
   'iommu_fault',
+  // A running guest's own accesses to a range, one per 4 KiB page, timed by the guest with its TSC: faults and exits are in the time.
+  'guest_touch',
+  'kvm_create_vcpu',
+  'kvm_memory_encrypt_op',
+  // A type1 container, or the compatibility mode of iommufd: opened, given a group, VFIO_SET_IOMMU.
+  'vfio_set_iommu',
+  // VFIO_IOMMU_GET_INFO: `result` is how many more mappings dma_entry_limit allows.
+  'vfio_iommu_get_info',
+  'vfio_device_bind_iommufd',
+  'vfio_detach_iommufd_pt',
+  'iommufd_open',
+  'iommufd_vfio_ioas',
+  'iommufd_option',
+  'iommufd_destroy',
+  // IOMMU_TEST_CMD of CONFIG_IOMMUFD_TEST (drivers/iommu/iommufd/iommufd_test.h): a mock device, and what its page table really maps.
+  'iommufd_test_mock_domain',
+  'iommufd_test_md_check_map',
+  'iommufd_test_trigger_iopf',
+  'iommufd_fault_respond',
+  // Pages held as a driver holds them for DMA (CONFIG_GUP_TEST: PIN_LONGTERM_TEST_START and _STOP), without a device.
+  'gup_hold',
+  'gup_release',
 ] as const;
 
 export type OpName = (typeof OPS)[number];

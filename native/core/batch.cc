@@ -10,7 +10,7 @@ namespace cvmtrace {
 namespace {
 
 constexpr const char* kWordNames[kStride] = {"op",    "obj",   "gpa",    "offset", "len",
-                                             "attrs", "flags", "paceNs", "peer",   "vcpu"};
+                                             "attrs", "flags", "paceNs", "peer",   "vcpu", "iova"};
 constexpr double kMaxWord = 9007199254740991.0;  // 2^53 - 1: the last whole number before float64 skips some
 
 // What an operation has once it ran. Set in advance, so that the executor need only clear a bit of the few that fail.
@@ -100,7 +100,7 @@ std::variant<std::unique_ptr<Batch>, Malformed> Batch::Decode(const double* word
     row.present = static_cast<Present>(kExpected | bit(kWordObj, present::obj) | bit(kWordGpa, present::gpa) |
                                        bit(kWordOffset, present::offset) | bit(kWordLen, present::len) |
                                        bit(kWordAttrs, present::attrs) | bit(kWordFlags, present::flags) |
-                                       bit(kWordVcpu, present::vcpu));
+                                       bit(kWordVcpu, present::vcpu) | bit(kWordIova, present::iova));
     row.op = static_cast<Op>(value[kWordOp]);
     row.obj = static_cast<uint32_t>(value[kWordObj]);
     row.gpa = value[kWordGpa];
@@ -110,6 +110,7 @@ std::variant<std::unique_ptr<Batch>, Malformed> Batch::Decode(const double* word
     row.flags = value[kWordFlags];
     row.vcpu = static_cast<uint16_t>(value[kWordVcpu]);
     row.peer = static_cast<uint32_t>(value[kWordPeer]);
+    row.iova = value[kWordIova];
     row.pace_ns = batch->paced() ? value[kWordPace] : 0;
     if (IsExit(row.op)) {
       const std::string where = "operation " + std::to_string(i) + ": ";
@@ -137,6 +138,7 @@ void Batch::Finish() {
     obj[i] = row.obj;
     gpa[i] = row.gpa;
     hva[i] = row.hva;
+    iova[i] = row.iova;
     offset[i] = row.offset;
     len[i] = row.len;
     attrs[i] = row.attrs;

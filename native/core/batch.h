@@ -25,6 +25,7 @@ enum Word : size_t {
   kWordPace,
   kWordPeer,
   kWordVcpu,
+  kWordIova,
   kStride
 };
 
@@ -33,6 +34,7 @@ enum Word : size_t {
   X(obj, uint32_t)                   \
   X(gpa, uint64_t)                   \
   X(hva, uint64_t)                   \
+  X(iova, uint64_t)                  \
   X(offset, uint64_t)                \
   X(len, uint64_t)                   \
   X(attrs, uint64_t)                 \
@@ -85,6 +87,7 @@ struct alignas(64) OpRow {
   uint64_t gpa, offset, len, attrs, flags;
   uint64_t pace_ns;
   uint32_t obj, peer;
+  uint64_t iova;
   uint64_t ts_ns, dur_ns, hva, lag_ns;
   int64_t result;
   Present present;

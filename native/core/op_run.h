@@ -32,6 +32,7 @@ class OpRun {
   uint64_t len() const { return row_->len; }
   uint64_t attrs() const { return row_->attrs; }
   uint64_t flags() const { return row_->flags; }
+  uint64_t iova() const { return row_->iova; }
   uint32_t peer() const { return row_->peer; }
 
   // The object of that number and kind, or nullptr. A batch mostly works on one object, and after a system call the
