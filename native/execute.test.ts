@@ -193,7 +193,7 @@ describe('malformed input rejects', () => {
 
   test('words that are not whole operations, or no Float64Array', async () => {
     const session = openSession();
-    await expect(session.execute(mark.subarray(0, 9))).rejects.toThrow('10 words per operation, not 9 in all');
+    await expect(session.execute(mark.subarray(0, 9))).rejects.toThrow('11 words per operation, not 9 in all');
     await expect(session.execute([0] as unknown as Float64Array)).rejects.toThrow('not a Float64Array');
     await expect(session.execute(undefined as unknown as Float64Array)).rejects.toThrow(TypeError);
   });

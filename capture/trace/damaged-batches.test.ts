@@ -165,8 +165,8 @@ test('more than one dictionary batch: additions are appended, replacements refus
 });
 
 test('an index that the dictionary does not have', () => {
-  const message = 'column op has index 36 in row 1, its dictionary has 36 values';
-  expect(readError('op', { op: (body) => body.addFixed(Uint8Array.of(0, 36)) })).toContain(message);
+  const message = `column op has index ${OPS.length} in row 1, its dictionary has ${OPS.length} values`;
+  expect(readError('op', { op: (body) => body.addFixed(Uint8Array.of(0, OPS.length)) })).toContain(message);
   craftFile(path, { batches: [batchWith()] });
   expect(thrownBy(() => TraceFile.open(path), 'BAD_INPUT').message).toContain('its dictionary has 0 values');
 });

@@ -64,12 +64,13 @@ test('a large append is split where its bitmaps can be', async () => {
 test("an executor's batch is a batch of the writer as it is", async () => {
   const path = join(folder, 'executed.arrow');
   const { columns } = batchAt(0, 4);
-  const { ts_ns, dur_ns, vcpu, obj, gpa, hva, offset, len, attrs, flags, result } = columns as ExecutedBatch['columns'];
+  const { ts_ns, dur_ns, vcpu, obj, gpa, hva, iova, offset, len, attrs, flags, result } =
+    columns as ExecutedBatch['columns'];
   const executed: ExecutedBatch = {
     rows: 3,
     op: Uint8Array.of(opCode('mark'), 2, 3, 4),
     errno: Uint16Array.of(0, 25, 11, 9),
-    columns: { ts_ns, dur_ns, vcpu, obj, gpa, hva, offset, len, attrs, flags, result },
+    columns: { ts_ns, dur_ns, vcpu, obj, gpa, hva, iova, offset, len, attrs, flags, result },
     validity: { ts_ns: Uint8Array.of(0b101) },
     tid: 77,
     failures: 2,

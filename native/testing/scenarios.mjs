@@ -11,7 +11,7 @@ const MIB = 2 ** 20;
 const HOUR_NS = 3600e9;
 
 function words(operations) {
-  const fields = ['obj', 'gpa', 'offset', 'len', 'attrs', 'flags', 'paceNs', 'peer', 'vcpu'];
+  const fields = ['obj', 'gpa', 'offset', 'len', 'attrs', 'flags', 'paceNs', 'peer', 'vcpu', 'iova'];
   return Float64Array.from(
     operations.flatMap(([name, operands = {}]) => [
       native.ops.indexOf(name),
