@@ -50,7 +50,7 @@ TEST("operations that make no sense are rows with an errno") {
       {.op = Op::ram_allocate, .obj = 1, .offset = kMiB, .len = 4096},                     // 8: beyond the end
       {.op = Op::ram_touch, .obj = 1, .offset = 9007199254740991.0, .len = 4096},          // 9: the sum would wrap
       {.op = Op::ram_touch, .obj = 1, .len = 4096},                                        // 10: no offset
-      {.op = Op::vfio_map_dma, .obj = 1},                                                  // 11: nobody executes it
+      {.op = Op::iommu_map, .obj = 1},                                                     // 11: nobody executes it
       {.op = Op::lost, .len = 3},                                                          // 12: only in traces
       {.op = Op::kvm_set_memory_attributes, .obj = 1, .gpa = 0, .len = 4096, .attrs = 8},  // 13: no VM
       {.op = Op::ram_madvise, .obj = 1, .offset = 0, .len = 4096, .flags = 9999},  // 14: the kernel's own EINVAL

@@ -14,22 +14,49 @@ namespace cvmtrace {
 
 inline constexpr uint64_t kPageSize = 4096;
 
-enum class ObjectKind : uint8_t { kVm, kGuestMemfd, kRam };
+enum class ObjectKind : uint8_t {
+  kVm,
+  kGuestMemfd,
+  kRam,
+  // Of iommufd: the file itself, what has an id in it, and devices that are bound to it.
+  kIommufd,
+  kIoas,
+  kHwpt,
+  kFaultQueue,
+  kViommu,
+  kVdevice,
+  kMockDevice,
+  kVfioDevice,
+  kVfioContainer,
+  kGupHold,
+};
 
 struct Object {
   ObjectKind kind;
-  ScopedFd fd;        // none for anonymous memory
-  ScopedMap map;      // none for a VM, and for a guest_memfd that cannot be mapped
+  ScopedFd fd;        // none for anonymous memory, and for what is only an id in an iommufd
+  ScopedMap map;      // of memory alone, but not of a guest_memfd that cannot be mapped
   uint64_t size = 0;  // bytes of the file or mapping
   int map_errno = 0;  // why a guest_memfd has no mapping
   bool hugetlb = false;
+
+  // In an iommufd. Its fd is not owned: an iommufd stays until Clear().
+  int iommufd = -1;
+  uint32_t id = 0;         // that IOMMU_DESTROY takes
+  uint32_t device_id = 0;  // a device's, for IOMMU_HWPT_ALLOC
+  uint32_t hwpt_id = 0;    // the page table that a mock device was attached to
+
+  // Of a container, which is nothing without them.
+  ScopedFd group;
+  ScopedFd device;
+
+  bool IsMemory() const { return kind == ObjectKind::kRam || kind == ObjectKind::kGuestMemfd; }
 
   // Whether [offset, offset + len) is inside.
   bool Contains(uint64_t offset, uint64_t len) const { return offset <= size && len <= size - offset; }
 };
 
 // Written by the executor's thread only, which therefore reads without the lock; other threads read with it. Objects
-// live until Clear().
+// live until Clear(), but for those with an id in an iommufd and for holds, which Remove() ends.
 class Objects {
  public:
   // Numbers index a vector; a trace counts its objects from 1.
@@ -37,7 +64,7 @@ class Objects {
 
   // Executor's thread. nullptr if there is no such object, or it is of another kind.
   Object* Find(uint32_t number, ObjectKind kind) const {
-    Object* const object = number < by_number_.size() ? by_number_[number].get() : nullptr;
+    Object* const object = Find(number);
     return object && object->kind == kind ? object : nullptr;
   }
 
@@ -46,6 +73,12 @@ class Objects {
 
   // Executor's thread; only after CheckFree() returned 0.
   void Add(uint32_t number, std::unique_ptr<Object> object);
+
+  // Executor's thread. Closes the object, whose number is then free.
+  void Remove(uint32_t number);
+
+  // Executor's thread. nullptr if there is no such object.
+  Object* Find(uint32_t number) const { return number < by_number_.size() ? by_number_[number].get() : nullptr; }
 
   // Executor's thread, or any after it ended.
   void Clear();

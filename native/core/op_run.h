@@ -45,6 +45,12 @@ class OpRun {
     return last_object_;
   }
 
+  // Executor's thread. Closes the object and frees its number.
+  void Remove(uint32_t number) {
+    if (number == last_number_) last_object_ = nullptr;
+    objects_.Remove(number);
+  }
+
   // Runs `call`, which returns below 0 and sets errno if it fails, and keeps when it started, how long it took and what
   // came of it.
   template <typename Call>
@@ -81,12 +87,20 @@ class OpRun {
     row_->present |= present::hva;
   }
 
+  void SetIova(uint64_t iova) {
+    row_->iova = iova;
+    row_->present |= present::iova;
+  }
+  void SetLen(uint64_t len) {
+    row_->len = len;
+    row_->present |= present::len;
+  }
+  void ClearResult() { row_->present &= static_cast<Present>(~present::result); }
+
   // When the operation was over, ns of the clock.
   uint64_t end_ns() const { return end_ns_; }
 
  private:
-  void ClearResult() { row_->present &= static_cast<Present>(~present::result); }
-
   Objects& objects_;
   const std::atomic<bool>& cancelled_;
   const uint64_t clock_base_ns_;

@@ -54,7 +54,7 @@ Result<uint64_t> CountResidentPages(int fd, uint64_t first, uint64_t pages) {
 }
 
 Result<uint64_t> ResidentBytes(const Object* object) {
-  if (!object || object->kind == ObjectKind::kVm || !object->fd)
+  if (!object || !object->IsMemory() || !object->fd)
     return Error{EBADF, "cachestat", "no such object, or it has no file"};
   if (object->hugetlb) return Error{EOPNOTSUPP, "cachestat", "hugetlb"};
   const auto pages = CountResidentPages(object->fd.get(), 0, object->size / kPageSize);

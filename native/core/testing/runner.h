@@ -23,13 +23,14 @@ struct Operation {
   double pace_ns = 0;
   double peer = 0;
   double vcpu = NAN;
+  double iova = NAN;
 };
 
 inline std::vector<double> WordsOf(const std::vector<Operation>& operations) {
   std::vector<double> words;
   for (const Operation& o : operations) {
     words.insert(words.end(), {static_cast<double>(o.op), o.obj, o.gpa, o.offset, o.len, o.attrs, o.flags, o.pace_ns,
-                               o.peer, o.vcpu});
+                               o.peer, o.vcpu, o.iova});
   }
   return words;
 }
