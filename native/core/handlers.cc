@@ -10,6 +10,11 @@ HandlerTable MakeTable() {
   RegisterKvmOps(table);
   RegisterGmemOps(table);
   RegisterRamOps(table);
+  RegisterVfioOps(table);
+  RegisterIommufdOps(table);
+  RegisterHwptOps(table);
+  RegisterIommufdTestOps(table);
+  RegisterGupOps(table);
   return table;
 }
 

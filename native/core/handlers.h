@@ -23,5 +23,10 @@ void RegisterMarkOps(HandlerTable& table);
 void RegisterKvmOps(HandlerTable& table);
 void RegisterGmemOps(HandlerTable& table);
 void RegisterRamOps(HandlerTable& table);
+void RegisterVfioOps(HandlerTable& table);
+void RegisterIommufdOps(HandlerTable& table);
+void RegisterHwptOps(HandlerTable& table);
+void RegisterIommufdTestOps(HandlerTable& table);
+void RegisterGupOps(HandlerTable& table);
 
 }  // namespace cvmtrace

@@ -41,7 +41,7 @@ struct Object {
 
   // In an iommufd. Its fd is not owned: an iommufd stays until Clear().
   int iommufd = -1;
-  uint32_t id = 0;         // that IOMMU_DESTROY takes
+  uint32_t id = 0;         // that IOMMU_DESTROY takes; 0 for what it does not end
   uint32_t device_id = 0;  // a device's, for IOMMU_HWPT_ALLOC
   uint32_t hwpt_id = 0;    // the page table that a mock device was attached to
 
