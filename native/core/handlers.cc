@@ -13,7 +13,7 @@ HandlerTable MakeTable() {
   RegisterVfioOps(table);
   RegisterIommufdOps(table);
   RegisterHwptOps(table);
-  RegisterIommufdTestOps(table);
+  RegisterIommufdMockOps(table);
   RegisterGupOps(table);
   return table;
 }

@@ -26,7 +26,7 @@ void RegisterRamOps(HandlerTable& table);
 void RegisterVfioOps(HandlerTable& table);
 void RegisterIommufdOps(HandlerTable& table);
 void RegisterHwptOps(HandlerTable& table);
-void RegisterIommufdTestOps(HandlerTable& table);
+void RegisterIommufdMockOps(HandlerTable& table);
 void RegisterGupOps(HandlerTable& table);
 
 }  // namespace cvmtrace

@@ -54,7 +54,7 @@ void TriggerIopf(OpRun& run) {
 
 }  // namespace
 
-void RegisterIommufdTestOps(HandlerTable& table) {
+void RegisterIommufdMockOps(HandlerTable& table) {
   table[Op::iommufd_test_mock_domain] = MockDomain;
   table[Op::iommufd_test_md_check_map] = MdCheckMap;
   table[Op::iommufd_test_trigger_iopf] = TriggerIopf;
