@@ -12,7 +12,7 @@ export const ExitStatus = {
   noInput: 66,
   /** EX_UNAVAILABLE: feature, permission or device that the host does not have. */
   unavailable: 69,
-  /** EX_SOFTWARE: a bug in cvmtrace. */
+  /** EX_SOFTWARE: a bug in cvmtrace, or the lab's machine broke down. */
   bug: 70,
   /** EX_IOERR. */
   io: 74,
@@ -26,5 +26,6 @@ export const STATUS_OF_ERROR: Readonly<Record<ErrorCode, number>> = {
   NO_INPUT: ExitStatus.noInput,
   UNAVAILABLE: ExitStatus.unavailable,
   IO: ExitStatus.io,
+  CRASHED: ExitStatus.bug,
   INTERRUPTED: ExitStatus.interrupted,
 };

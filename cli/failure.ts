@@ -8,7 +8,11 @@ export interface Failure {
   readonly status: number;
   readonly message: string;
   readonly hint: string;
-  /** With causes; shown for a bug, or on --debug. */
+  /** A bug of ours: shown with its stack. */
+  readonly unexpected?: boolean;
+  /** Lines of what broke down, between the message and the hint. */
+  readonly output?: readonly string[];
+  /** With causes; shown if it was unexpected, or on --debug. */
   readonly stack: string;
 }
 
@@ -21,6 +25,7 @@ export function describeFailure(error: unknown, verb: string | undefined): Failu
       status: STATUS_OF_ERROR[error.code],
       message: oneLine(locate(error)),
       hint: oneLine(error.hint ?? defaultHint(error.code, verb)),
+      output: error.output.map(oneLine),
       stack,
     };
   }
@@ -34,6 +39,7 @@ export function describeFailure(error: unknown, verb: string | undefined): Failu
   }
   return {
     status: ExitStatus.bug,
+    unexpected: true,
     message: `unexpected error, this is a bug: ${oneLine(error instanceof Error ? error.message : String(error))}`,
     hint: "report it to cvmtrace's maintainers with the command, the stack below and the output of: cvmtrace probe --json",
     stack,
@@ -56,6 +62,7 @@ function defaultHint(code: ErrorCode, verb: string | undefined): string {
       return 'check the path';
     case 'UNAVAILABLE':
       return 'cvmtrace probe says what this host can do and what would change that';
+    case 'CRASHED':
     case 'IO':
       return 'check the path, its permissions and the free space';
     case 'INTERRUPTED':

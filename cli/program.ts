@@ -94,10 +94,12 @@ async function reportFailure(
 ): Promise<number> {
   const verb = command && verbPath(command);
   const failure = describeFailure(error, verb);
-  const withStack = failure.status === ExitStatus.bug || command?.opts<GlobalOptions>().debug === true;
+  const withStack = failure.unexpected === true || command?.opts<GlobalOptions>().debug === true;
   await writeTo(
     io.stderr,
-    `cvmtrace${verb === undefined ? '' : ` ${verb}`}: ${failure.message}\nhint: ${failure.hint}\n` +
+    `cvmtrace${verb === undefined ? '' : ` ${verb}`}: ${failure.message}\n` +
+      (failure.output ?? []).map((line) => `  ${line}\n`).join('') +
+      `hint: ${failure.hint}\n` +
       (withStack ? `${failure.stack}\n` : ''),
   );
   return failure.status === ExitStatus.interrupted ? interruptStatus : failure.status;

@@ -14,6 +14,8 @@ export type ErrorCode =
   | 'UNAVAILABLE'
   /** Reading or writing failed: disk full, file exists, permission on a file (exit 74). */
   | 'IO'
+  /** Something that cvmtrace runs and answers for broke down: the lab's machine (exit 70). */
+  | 'CRASHED'
   /** The user interrupted it (exit 130). */
   | 'INTERRUPTED';
 
@@ -24,6 +26,8 @@ export interface ErrorDetails {
   readonly path?: string;
   /** 1-based line in `path`. */
   readonly line?: number;
+  /** Lines of what broke down, printed as they are between the message and the hint. */
+  readonly output?: readonly string[];
   readonly cause?: unknown;
 }
 
@@ -33,6 +37,7 @@ export class CvmtraceError extends Error {
   readonly hint: string | undefined;
   readonly path: string | undefined;
   readonly line: number | undefined;
+  readonly output: readonly string[];
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -40,5 +45,6 @@ export class CvmtraceError extends Error {
     this.hint = details.hint;
     this.path = details.path;
     this.line = details.line;
+    this.output = details.output ?? [];
   }
 }

@@ -3,6 +3,7 @@ import { analyzeVerb } from './analyze.ts';
 import { benchVerb } from './bench.ts';
 import { exportVerb } from './export.ts';
 import { infoVerb } from './info.ts';
+import { labVerb } from './lab.ts';
 import { probeVerb } from './probe.ts';
 import { quickstartVerb } from './quickstart.ts';
 import { recoverVerb } from './recover.ts';
@@ -24,4 +25,5 @@ export const VERBS: readonly Verb[] = [
   verifyVerb,
   recoverVerb,
   benchVerb,
+  labVerb,
 ];

@@ -1,0 +1,111 @@
+/**
+ * The lab: an emulated host in which KVM, VFIO and iommufd are the kernel's own, on any machine with QEMU. This file holds where its kernels
+ * are kept: a folder each in the user's cache, named after the hash of its source and config.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, isAbsolute, join } from 'node:path';
+import { CvmtraceError } from '../../native/index.ts';
+
+/** What is known of a built kernel: `kernel.json` in its folder, written last. */
+export interface LabKernel {
+  /** As it was asked for: "6.12", or the path. */
+  readonly name: string;
+  /** Of the source's content and the config fragment, hexadecimal. */
+  readonly hash: string;
+  /** Of the fragment alone: another one makes the kernel old. */
+  readonly configHash: string;
+  /** `uname -r` inside; null for a bzImage whose header does not say. */
+  readonly release: string | null;
+  /** Symbols of the fragment that this kernel does not have. */
+  readonly missing: readonly string[];
+  /** The bzImage. */
+  readonly image: string;
+  /** Where it is kept. */
+  readonly folder: string;
+}
+
+const DESCRIPTION = 'kernel.json';
+
+/**
+ * `$XDG_CACHE_HOME/cvmtrace/lab`, or `~/.cache/cvmtrace/lab`.
+ * @throws CvmtraceError USAGE if XDG_CACHE_HOME is not absolute, as its specification demands
+ */
+export function cacheFolder(env: Readonly<Record<string, string | undefined>>): string {
+  const base = env['XDG_CACHE_HOME'];
+  if (base !== undefined && base !== '' && !isAbsolute(base)) {
+    throw new CvmtraceError('USAGE', `XDG_CACHE_HOME is not an absolute path: ${base}`, {
+      hint: 'unset it, or give it an absolute path',
+    });
+  }
+  return join(base === undefined || base === '' ? join(env['HOME'] ?? homedir(), '.cache') : base, 'cvmtrace', 'lab');
+}
+
+/** All kernels that are whole, newest first. */
+export function listKernels(cache: string): LabKernel[] {
+  const found: { readonly kernel: LabKernel; readonly builtMs: number }[] = [];
+  for (const folder of childrenOf(cache)) {
+    const path = join(cache, folder, DESCRIPTION);
+    const kernel = readKernel(path);
+    if (kernel) found.push({ kernel, builtMs: statSync(path).mtimeMs });
+  }
+  return found.sort((a, b) => b.builtMs - a.builtMs).map(({ kernel }) => kernel);
+}
+
+/** Folders of builds that were begun and are not done. */
+export function listUnfinished(cache: string): string[] {
+  return childrenOf(cache)
+    .map((name) => join(cache, name))
+    .filter((folder) => readKernel(join(folder, DESCRIPTION)) === undefined && statSync(folder).isDirectory());
+}
+
+/** Makes the kernel count as built. */
+export function saveKernel(kernel: LabKernel): void {
+  writeFileSync(join(kernel.folder, DESCRIPTION), `${JSON.stringify(kernel, null, 2)}\n`);
+}
+
+export function kernelFolder(cache: string, name: string, hash: string): string {
+  const label = name.replace(/^.*\/(?=[^/])/, '').replace(/[^\w.+-]+/g, '_');
+  return join(cache, `${label}-${hash.slice(0, 16)}`);
+}
+
+/** Makes a folder and what is above it. Not by Node's recursive mkdir, which never comes back below /proc. */
+export function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  mkdirSync(folder);
+}
+
+/** Takes away what an earlier build under the same name left. */
+export function removeFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/** Bytes on disk of a folder and all below it. */
+export function bytesOnDisk(folder: string): number {
+  let bytes = 0;
+  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile()) continue;
+    bytes += statSync(join(entry.parentPath, entry.name)).blocks * 512;
+  }
+  return bytes;
+}
+
+function childrenOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    // Nothing has been built.
+    return [];
+  }
+}
+
+function readKernel(path: string): LabKernel | undefined {
+  try {
+    const kernel = JSON.parse(readFileSync(path, 'utf8')) as LabKernel;
+    return statSync(kernel.image).isFile() ? kernel : undefined;
+  } catch {
+    // Not there, half-written, or its image was deleted: not a kernel that can be used.
+    return undefined;
+  }
+}
