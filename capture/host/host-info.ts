@@ -2,16 +2,8 @@
 import type { HostInfo } from '../trace/metadata.ts';
 import { HostFiles } from './host-files.ts';
 import { detectHypervisor } from './hypervisor.ts';
+import { readIommu } from './iommu.ts';
 import { readKernelConfig, type KernelConfig } from './kernel-config.ts';
-
-/** How the names in /sys/class/iommu begin, by driver. */
-const IOMMU_DRIVERS = [
-  ['dmar', 'intel'],
-  ['ivhd', 'amd'],
-  ['smmu3', 'arm-smmu-v3'],
-  ['smmu', 'arm-smmu'],
-  ['virtio', 'virtio'],
-] as const;
 
 /**
  * The host as traces describe it, from files alone: neither root nor the addon is needed.
@@ -54,10 +46,4 @@ function readTee(files: HostFiles, config: KernelConfig['symbols']): string | nu
   const paging = moduleSwitch(files, 'kvm_amd', 'npt') ?? moduleSwitch(files, 'kvm_intel', 'ept');
   const offered = config.CONFIG_KVM_SW_PROTECTED_VM != null && paging && moduleSwitch(files, 'kvm', 'tdp_mmu');
   return offered ? 'sw-protected' : null;
-}
-
-function readIommu(files: HostFiles): string | null {
-  const [first] = files.list('/sys/class/iommu');
-  if (first === undefined) return null;
-  return IOMMU_DRIVERS.find(([prefix]) => first.startsWith(prefix))?.[1] ?? first;
 }

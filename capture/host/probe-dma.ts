@@ -12,13 +12,17 @@ import {
   type ProbeRow,
   type Reason,
 } from './probe-row.ts';
+import { iommuUnits } from './iommu.ts';
 import type { ConfigSymbol } from './kernel-config.ts';
 
 const AREA = 'dma';
 /** What the module starts with (drivers/vfio/vfio_iommu_type1.c: U16_MAX). */
 const DEFAULT_ENTRY_LIMIT = 65_535;
+/** First kernel with /dev/vfio/devices. */
+const CDEV_SINCE = '6.6';
+const BIND = 'bind a device that the host can spare to vfio-pci (driverctl set-override ADDRESS vfio-pci)';
 
-/** VFIO type1, iommufd and what they need. No device is opened, bound or changed. */
+/** VFIO type1, iommufd and what they need. No device of the host is opened, bound or changed. */
 export function dmaRows(evidence: Evidence): readonly ProbeRow[] {
   return [
     iommuRow(evidence),
@@ -44,6 +48,7 @@ export function dmaRows(evidence: Evidence): readonly ProbeRow[] {
       },
     }),
     vfioDevicesRow(evidence),
+    cdevRow(evidence),
     entryLimitRow(evidence),
     triedRow(evidence, {
       area: AREA,
@@ -63,23 +68,61 @@ export function dmaRows(evidence: Evidence): readonly ProbeRow[] {
     }),
     triedRow(evidence, {
       area: AREA,
-      step: 'mock',
-      key: 'iommufd.test',
+      step: 'map-file',
+      key: 'iommufd.ioas_map_file',
       needs: '/dev/iommu',
-      found: () => 'IOMMU_TEST_CMD: mock devices, so that mappings pin pages without hardware',
-      since: '6.2',
-      symbol: 'CONFIG_IOMMUFD_TEST',
+      found: () => 'IOMMU_IOAS_MAP_FILE maps a memfd without an address in the process',
+      since: '6.13',
     }),
+    triedRow(evidence, {
+      area: AREA,
+      step: 'fault-queue',
+      key: 'iommufd.fault_queue_alloc',
+      needs: '/dev/iommu',
+      found: () => "IOMMU_FAULT_QUEUE_ALLOC makes a queue for devices' page requests",
+      since: '6.11',
+    }),
+    mockRow(evidence),
   ];
+}
+
+/** Whether the kernel has IOMMU_TEST_CMD is one question, whether a page is really mapped in a mock device's page table the next. */
+function mockRow(evidence: Evidence): ProbeRow {
+  const mock = { area: AREA, step: 'mock', needs: '/dev/iommu', since: '6.2' } as const;
+  if (evidence.attempts?.['iommufd.test']?.errno !== 0) {
+    return triedRow(evidence, {
+      ...mock,
+      key: 'iommufd.test',
+      found: () => 'IOMMU_TEST_CMD',
+      symbol: 'CONFIG_IOMMUFD_TEST',
+    });
+  }
+  const others = iommuUnits(evidence.files);
+  return triedRow(evidence, {
+    ...mock,
+    key: 'iommufd.mock',
+    needs: 'an address space of iommufd',
+    found: () =>
+      'a mock device: its page table held a page while it was mapped, so mappings pin memory without hardware',
+    reasons:
+      others.length === 0
+        ? {}
+        : {
+            EINVAL: {
+              found: `IOMMU_TEST_CMD makes no mock device while another IOMMU is in use (${others.join(', ')})`,
+              remedy: 'boot with intel_iommu=off amd_iommu=off',
+            },
+          },
+  });
 }
 
 function iommuRow(evidence: Evidence): ProbeRow {
   const { files } = evidence;
-  const units = files.list('/sys/class/iommu');
+  const units = iommuUnits(files);
   const groups = files.list('/sys/kernel/iommu_groups').length;
   const row = { area: AREA, step: 'iommu' };
   if (units.length > 0) return { ...row, works: true, found: `${units.join(', ')}; ${groups} groups` };
-  const none = 'no IOMMU is in use (/sys/class/iommu is empty)';
+  const none = 'no IOMMU is in use (/sys/class/iommu has none)';
   if (isOff(evidence, 'CONFIG_INTEL_IOMMU') && isOff(evidence, 'CONFIG_AMD_IOMMU')) {
     return {
       ...row,
@@ -144,8 +187,21 @@ function vfioDevicesRow(evidence: Evidence): ProbeRow {
     ...row,
     works: false,
     found: unbound,
-    remedy: 'bind a device that the host can spare to vfio-pci (driverctl set-override ADDRESS vfio-pci)',
+    remedy: BIND,
   };
+}
+
+function cdevRow(evidence: Evidence): ProbeRow {
+  const { files, release } = evidence;
+  const devices = files.list('/dev/vfio/devices');
+  const row = { area: AREA, step: 'cdev' };
+  if (devices.length > 0)
+    return { ...row, works: true, found: devices.map((name) => `/dev/vfio/devices/${name}`).join(', ') };
+  const none = 'no device can be bound to an iommufd: /dev/vfio/devices has none';
+  if (isOlder(release, CDEV_SINCE)) return { ...row, works: false, ...tooOld(release, CDEV_SINCE, none) };
+  const symbol = 'CONFIG_VFIO_DEVICE_CDEV';
+  if (isOff(evidence, symbol)) return { ...row, works: false, ...configOff(symbol, none) };
+  return { ...row, works: false, found: none, remedy: BIND };
 }
 
 function entryLimitRow(evidence: Evidence): ProbeRow {

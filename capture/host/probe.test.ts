@@ -289,11 +289,63 @@ describe('DMA', () => {
     ['ENOENT', 'no-kvm', 'iommufd', 'iommufd.open', /older than 6\.2/],
     ['ENOENT', 'tdx-host', 'vfio-container', 'vfio.open', /vfio is not loaded/],
     ['ENOTTY', 'tdx-host', 'mock', 'iommufd.test', /CONFIG_IOMMUFD_TEST is off/],
+    ['ENOTTY', 'snp-host', 'map-file', 'iommufd.ioas_map_file', /Linux 6\.12\S* is older than 6\.13/],
   ] as const)('%s on %s: %s', (errno, name, step, key, found) => {
     const result = row(probed(name, addon({ [key]: errno })), 'dma', step);
     expect(result).toMatchObject({ works: false, errno });
     expect(result.found).toMatch(found);
     expect(result.remedy).toBeDefined();
+  });
+});
+
+describe('the mock of iommufd', () => {
+  const has = { 'iommufd.open': 0, 'iommufd.test': 0 } as const;
+  const units = (...names: string[]): Contents =>
+    Object.fromEntries(names.map((name) => [`sys/class/iommu/${name}/device`, '']));
+  const mock = (contents: Contents, outcomes: Parameters<typeof addon>[0]) =>
+    row(probed(contents, addon(outcomes)), 'dma', 'mock');
+
+  it('works if a page was seen mapped, not if the kernel merely has the command', () => {
+    expect(mock({}, { ...has, 'iommufd.mock': 0 })).toMatchObject({ works: true });
+    expect(mock({}, has)).toMatchObject({ works: false, found: 'not tried: it needs an address space of iommufd' });
+    expect(mock({}, {})).toMatchObject({ works: false, found: 'not tried: it needs /dev/iommu' });
+  });
+
+  it('is refused where another IOMMU is in use', () => {
+    const outcomes = { ...has, 'iommufd.mock': 'EINVAL' } as const;
+    const refused = mock(units('dmar0', 'iommufd_selftest_iommu.0'), outcomes);
+    expect(refused).toMatchObject({ works: false, errno: 'EINVAL' });
+    expect(refused.found).toMatch(/another IOMMU is in use \(dmar0\)$/);
+    expect(refused.remedy).toMatch(/intel_iommu=off/);
+    expect(mock(units('iommufd_selftest_iommu.0'), outcomes).found).toBe('iommufd.mock: EINVAL');
+  });
+
+  it('is no IOMMU of the host', () => {
+    const report = probed(units('iommufd_selftest_iommu.0'));
+    expect(row(report, 'dma', 'iommu').works).toBe(false);
+    expect(report.host.iommu).toBeNull();
+  });
+});
+
+describe('a VFIO device by its own file', () => {
+  const cdev = (contents: Contents) => row(probed(contents), 'dma', 'cdev');
+  const release = (text: string) => ({ 'proc/sys/kernel/osrelease': text });
+
+  it('is there when one is bound', () => {
+    expect(cdev({ 'dev/vfio/devices/vfio0': '', 'dev/vfio/devices/vfio3': '' })).toEqual({
+      area: 'dma',
+      step: 'cdev',
+      works: true,
+      found: '/dev/vfio/devices/vfio0, /dev/vfio/devices/vfio3',
+    });
+  });
+
+  it('is not for the nearest reason', () => {
+    expect(cdev(release('6.1.0')).found).toMatch(/older than 6\.6/);
+    expect(cdev({ ...release('6.9.1'), 'boot/config-6.9.1': 'CONFIG_VFIO=y\n' }).found).toMatch(
+      /CONFIG_VFIO_DEVICE_CDEV is off/,
+    );
+    expect(cdev(release('6.9.1')).remedy).toMatch(/vfio-pci/);
   });
 });
 
