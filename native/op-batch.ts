@@ -6,6 +6,39 @@ export const OP_STRIDE = 11;
 /**
  * Operands of one operation. All are plain numbers (exact below 2^53: guest-physical addresses have at most 52 bits); one that is absent is
  * null in the trace.
+ *
+ * Those of VFIO, iommufd and its mock, where `memory` is a ram object or a guest_memfd that is mapped, of which [offset, offset + len) is meant;
+ * its address goes to the hva column. A gpa is kept for the trace and not used.
+ * - `vfio_set_iommu` {obj: new container, attrs: group number if any, flags: 1 type1 | 3 type1v2, peer: 0 or an iommufd for its compatibility
+ *   mode}: opens /dev/vfio/vfio and the group; only VFIO_SET_IOMMU is timed. In the compatibility mode it opens a device of the group
+ *   as well, because that is what attaches it. `errno` is of the first step that failed.
+ * - `vfio_iommu_get_info` {obj: container}: result = mappings that are left (2^32 - 1: no limit), null if the kernel does not say.
+ * - `vfio_map_dma` {obj: container, iova, offset, len, flags: 1 read | 2 write | 4 vaddr, peer: memory}.
+ * - `vfio_unmap_dma` {obj: container, iova, len, flags: 2 all (no iova, no len) | 4 vaddr}: result = bytes unmapped.
+ * - `vfio_device_bind_iommufd` {obj: new device, attrs: N of /dev/vfio/devices/vfioN, peer: iommufd}.
+ * - `vfio_attach_iommufd_pt` {obj: device, peer: IOAS or HWPT}, `vfio_detach_iommufd_pt` {obj: device}; flags 1 with attrs: of a PASID.
+ * - `iommufd_open` {obj: new iommufd}; `iommufd_ioas_alloc` {obj: new IOAS, peer: iommufd}.
+ * - `iommufd_ioas_map` {obj: IOAS, iova, offset, len, flags: 1 fixed | 2 writeable | 4 readable, peer: memory}: not fixed, the kernel
+ *   chooses, and the row has its iova. `iommufd_ioas_map_file`: the same by the memory's file from `offset` (hva stays null).
+ * - `iommufd_ioas_unmap` {obj: IOAS, iova, len; neither: everything, which the row has as iova 0 and len 2^64 - 1}: result = bytes unmapped.
+ * - `iommufd_ioas_copy` {obj: IOAS to, iova: there, peer: IOAS from, offset: iova there, len, flags: as of map}.
+ * - `iommufd_ioas_change_process` {obj: iommufd}; `iommufd_vfio_ioas` {obj: iommufd, peer: IOAS of its compatibility mode}.
+ * - `iommufd_option` {obj: iommufd or IOAS, attrs: 0 rlimit mode (of an iommufd that is empty yet) | 1 huge pages (of an IOAS), flags: value}.
+ * - `iommufd_hwpt_alloc` {obj: new HWPT, peer: IOAS or parent, attrs: data type + device's number * 2^32, flags: 1 nest parent | 2 dirty
+ *   tracking | 4 fault queue, whose number is then `offset`}. The type 0xdead is the mock's, any other but 0 has no data and is refused.
+ * - `iommufd_hwpt_invalidate` {obj: nested HWPT, attrs: 0xdeadbeef, the mock's type, len: 8 bytes an entry, at most 1 MiB, flags: 1 all
+ *   entries}: result = entries done.
+ * - `iommufd_fault_queue_alloc` {obj: new queue, peer: iommufd}; `iommufd_fault_respond` {obj: queue, flags: 0 success | 1 invalid}: reads
+ *   what waits, 64 page requests at most, and answers it; result = page requests answered, 0 if none waits.
+ * - `iommufd_viommu_alloc` {obj: new, peer: HWPT, attrs: type + device's number * 2^32}, `iommufd_vdevice_alloc` {obj: new, peer: viommu, attrs:
+ *   device's number * 2^32, offset: virtual id}.
+ * - `iommufd_destroy` {obj: IOAS, HWPT, fault queue, viommu, vdevice or mock device}: its number is free afterwards.
+ * - `iommufd_test_mock_domain` {obj: new mock device, peer: IOAS or HWPT}; `iommufd_test_md_check_map` {obj: mock device, iova, offset, len,
+ *   peer: memory}: succeeds if its page table holds exactly this memory there, else EINVAL; `iommufd_test_trigger_iopf` {obj: mock device,
+ *   iova, flags: 1 read | 2 write, attrs: page request group}: succeeds whether or not the device has a fault queue.
+ * - `gup_hold` {obj: new hold, offset, len, flags: 1 write, peer: memory}, `gup_release` {obj: hold}: one hold at a time in all the kernel.
+ *
+ * Ids of two iommufds do not mix (EXDEV).
  */
 export interface Operands {
   /** Number of the object it acts on or creates, 1 to 65535. */
