@@ -1,7 +1,15 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { NativeSession } from './index.ts';
-import { bindLabDevice, HAS_IOMMU, kernelWarned, outcomes, perform, type LabDevice } from './testing/lab.ts';
+import {
+  bindLabDevice,
+  HAS_IOMMU,
+  HAS_IOMMUFD,
+  kernelWarned,
+  outcomes,
+  perform,
+  type LabDevice,
+} from './testing/lab.ts';
 import { KIB, MIB, openSession } from './testing/rows.ts';
 
 // Numbers of objects.
@@ -130,91 +138,93 @@ describe.skipIf(!HAS_IOMMU)('a device behind an IOMMU', () => {
     });
   });
 
-  test('the compatibility mode attaches the device; type 1 cuts mappings, type 1v2 does not, and no limit counts', async () => {
-    for (const [type, cuts] of [
-      [TYPE1, true],
-      [TYPE1V2, false],
-    ] as const) {
+  describe.skipIf(!HAS_IOMMUFD)('iommufd', () => {
+    test('the compatibility mode attaches the device; type 1 cuts mappings, type 1v2 does not, and no limit counts', async () => {
+      for (const [type, cuts] of [
+        [TYPE1, true],
+        [TYPE1V2, false],
+      ] as const) {
+        const session = openSession();
+        const rows = await perform(session, [
+          ['ram_create', { obj: RAM, len: MEMORY, flags: 1 }],
+          ['iommufd_open', { obj: IOMMUFD }],
+          ['vfio_set_iommu', { obj: CONTAINER, peer: IOMMUFD, attrs: device.group, flags: type }],
+          map(0, MIB),
+          unmap(4 * KIB, 4 * KIB),
+          available,
+          unmap(0, MIB, VADDR),
+          unmapAll,
+          // In the range that the IOMMU keeps for interrupts: refused once a device is attached.
+          ['vfio_map_dma', { obj: CONTAINER, peer: RAM, offset: 0, len: MIB, iova: 0xfee00000, flags: READ_WRITE }],
+          ['vfio_device_bind_iommufd', { obj: DEVICE, peer: IOMMUFD, attrs: device.cdev }],
+        ]);
+        expect(rows.slice(2).map(({ outcome }) => outcome)).toEqual([
+          ...['ok', 'ok', cuts ? 'ok' : 'ENOENT', 'ok', 'EINVAL', 'ok', 'EINVAL', 'EBUSY'],
+        ]);
+        expect([rows[4], rows[5], rows[7]].map((row) => row?.result)).toEqual([
+          ...[cuts ? 4 * KIB : null, 2 ** 32 - 1, cuts ? MIB - 4 * KIB : MIB],
+        ]);
+        await session.close();
+      }
+    });
+
+    test('by its own file it is bound, attached, moved and detached', async () => {
       const session = openSession();
+      const mapIoas = (obj: number, iova: number) =>
+        ['iommufd_ioas_map', { obj, peer: RAM, offset: 0, len: MIB, iova, flags: IOAS_FIXED_READ_WRITE }] as const;
+      const attach = (peer: number) => ['vfio_attach_iommufd_pt', { obj: DEVICE, peer }] as const;
       const rows = await perform(session, [
         ['ram_create', { obj: RAM, len: MEMORY, flags: 1 }],
         ['iommufd_open', { obj: IOMMUFD }],
-        ['vfio_set_iommu', { obj: CONTAINER, peer: IOMMUFD, attrs: device.group, flags: type }],
-        map(0, MIB),
-        unmap(4 * KIB, 4 * KIB),
-        available,
-        unmap(0, MIB, VADDR),
-        unmapAll,
-        // In the range that the IOMMU keeps for interrupts: refused once a device is attached.
-        ['vfio_map_dma', { obj: CONTAINER, peer: RAM, offset: 0, len: MIB, iova: 0xfee00000, flags: READ_WRITE }],
+        ['iommufd_ioas_alloc', { obj: IOAS, peer: IOMMUFD }],
+        ['iommufd_ioas_alloc', { obj: OTHER, peer: IOMMUFD }],
+        ['vfio_device_bind_iommufd', { obj: DEVICE, peer: IOMMUFD, attrs: 99999 }],
         ['vfio_device_bind_iommufd', { obj: DEVICE, peer: IOMMUFD, attrs: device.cdev }],
+        mapIoas(IOAS, BASE),
+        attach(IOAS),
+        mapIoas(IOAS, BASE + MIB),
+        mapIoas(IOAS, 0xfee00000),
+        ['iommufd_ioas_unmap', { obj: IOAS, iova: BASE, len: 4 * KIB }],
+        attach(OTHER),
+        ['iommufd_destroy', { obj: OTHER }],
+        ['iommufd_ioas_unmap', { obj: IOAS }],
+        ['iommufd_hwpt_alloc', { obj: HWPT, peer: IOAS, attrs: DEVICE * 2 ** 32, flags: 0 }],
+        attach(HWPT),
+        ['iommufd_destroy', { obj: HWPT }],
+        ['vfio_detach_iommufd_pt', { obj: DEVICE }],
+        ['iommufd_destroy', { obj: HWPT }],
+        ['iommufd_destroy', { obj: OTHER }],
+        ['iommufd_destroy', { obj: DEVICE }],
       ]);
-      expect(rows.slice(2).map(({ outcome }) => outcome)).toEqual([
-        ...['ok', 'ok', cuts ? 'ok' : 'ENOENT', 'ok', 'EINVAL', 'ok', 'EINVAL', 'EBUSY'],
+      expect(rows.slice(4).map(({ outcome }) => outcome)).toEqual([
+        ...['ENOENT', 'ok', 'ok', 'ok', 'ok', 'EINVAL', 'ENOENT', 'ok', 'EBUSY', 'ok', 'ok', 'ok', 'EBUSY', 'ok', 'ok'],
+        ...['ok', 'EBADF'],
       ]);
-      expect([rows[4], rows[5], rows[7]].map((row) => row?.result)).toEqual([
-        ...[cuts ? 4 * KIB : null, 2 ** 32 - 1, cuts ? MIB - 4 * KIB : MIB],
-      ]);
-      await session.close();
-    }
-  });
+      expect(rows[13]?.result).toBe(2 * MIB);
+    });
 
-  test('by its own file it is bound, attached, moved and detached', async () => {
-    const session = openSession();
-    const mapIoas = (obj: number, iova: number) =>
-      ['iommufd_ioas_map', { obj, peer: RAM, offset: 0, len: MIB, iova, flags: IOAS_FIXED_READ_WRITE }] as const;
-    const attach = (peer: number) => ['vfio_attach_iommufd_pt', { obj: DEVICE, peer }] as const;
-    const rows = await perform(session, [
-      ['ram_create', { obj: RAM, len: MEMORY, flags: 1 }],
-      ['iommufd_open', { obj: IOMMUFD }],
-      ['iommufd_ioas_alloc', { obj: IOAS, peer: IOMMUFD }],
-      ['iommufd_ioas_alloc', { obj: OTHER, peer: IOMMUFD }],
-      ['vfio_device_bind_iommufd', { obj: DEVICE, peer: IOMMUFD, attrs: 99999 }],
-      ['vfio_device_bind_iommufd', { obj: DEVICE, peer: IOMMUFD, attrs: device.cdev }],
-      mapIoas(IOAS, BASE),
-      attach(IOAS),
-      mapIoas(IOAS, BASE + MIB),
-      mapIoas(IOAS, 0xfee00000),
-      ['iommufd_ioas_unmap', { obj: IOAS, iova: BASE, len: 4 * KIB }],
-      attach(OTHER),
-      ['iommufd_destroy', { obj: OTHER }],
-      ['iommufd_ioas_unmap', { obj: IOAS }],
-      ['iommufd_hwpt_alloc', { obj: HWPT, peer: IOAS, attrs: DEVICE * 2 ** 32, flags: 0 }],
-      attach(HWPT),
-      ['iommufd_destroy', { obj: HWPT }],
-      ['vfio_detach_iommufd_pt', { obj: DEVICE }],
-      ['iommufd_destroy', { obj: HWPT }],
-      ['iommufd_destroy', { obj: OTHER }],
-      ['iommufd_destroy', { obj: DEVICE }],
-    ]);
-    expect(rows.slice(4).map(({ outcome }) => outcome)).toEqual([
-      ...['ENOENT', 'ok', 'ok', 'ok', 'ok', 'EINVAL', 'ENOENT', 'ok', 'EBUSY', 'ok', 'ok', 'ok', 'EBUSY', 'ok', 'ok'],
-      ...['ok', 'EBADF'],
-    ]);
-    expect(rows[13]?.result).toBe(2 * MIB);
-  });
-
-  test('a PASID is attached where the kernel knows them, or refused with EINVAL', async () => {
-    const session = openSession();
-    const rows = await perform(session, [
-      ['iommufd_open', { obj: IOMMUFD }],
-      ['iommufd_ioas_alloc', { obj: IOAS, peer: IOMMUFD }],
-      ['vfio_device_bind_iommufd', { obj: DEVICE, peer: IOMMUFD, attrs: device.cdev }],
-      ['vfio_attach_iommufd_pt', { obj: DEVICE, peer: IOAS, flags: 1, attrs: 5 }],
-    ]);
-    expect(rows.slice(0, 3).map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok']);
-    // The e1000e has no PASIDs, so that a kernel which knows them refuses too.
-    expect(['EINVAL', 'EOPNOTSUPP']).toContain(rows[3]?.outcome);
-  });
-
-  test('the mock is refused beside it', async () => {
-    const session = openSession();
-    expect(
-      await outcomes(session, [
+    test('a PASID is attached where the kernel knows them, or refused with EINVAL', async () => {
+      const session = openSession();
+      const rows = await perform(session, [
         ['iommufd_open', { obj: IOMMUFD }],
         ['iommufd_ioas_alloc', { obj: IOAS, peer: IOMMUFD }],
-        ['iommufd_test_mock_domain', { obj: DEVICE, peer: IOAS }],
-      ]),
-    ).toEqual(['ok', 'ok', 'EINVAL']);
+        ['vfio_device_bind_iommufd', { obj: DEVICE, peer: IOMMUFD, attrs: device.cdev }],
+        ['vfio_attach_iommufd_pt', { obj: DEVICE, peer: IOAS, flags: 1, attrs: 5 }],
+      ]);
+      expect(rows.slice(0, 3).map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok']);
+      // The e1000e has no PASIDs, so that a kernel which knows them refuses too.
+      expect(['EINVAL', 'EOPNOTSUPP']).toContain(rows[3]?.outcome);
+    });
+
+    test('the mock is refused beside it', async () => {
+      const session = openSession();
+      expect(
+        await outcomes(session, [
+          ['iommufd_open', { obj: IOMMUFD }],
+          ['iommufd_ioas_alloc', { obj: IOAS, peer: IOMMUFD }],
+          ['iommufd_test_mock_domain', { obj: DEVICE, peer: IOAS }],
+        ]),
+      ).toEqual(['ok', 'ok', 'EINVAL']);
+    });
   });
 });

@@ -115,8 +115,8 @@ export interface HostFacts {
    *   pages seen after allocating 512), `gmem.punch_hole`; with the last that was made `gmem.mmap`, `gmem.touch` (EFAULT is SIGBUS). All on a VM
    *   of type 0; for the other types the same as `kvm.vm.N.gmem.*`.
    * - `memory.memfd`, `memory.thp`, `memory.hugetlb_2m` (of 2 MiB, first page written), `memory.cachestat`.
-   * - `vfio.open`, `vfio.api_version`, `vfio.ext.E` for E of type1, type1v2, unmap_all, update_vaddr (value 1: the container offers it; since
-   *   Linux 6.3 one without a group never offers update_vaddr).
+   * - `vfio.open`, `vfio.api_version`, `vfio.ext.E` for E of type1, type1v2, unmap_all, update_vaddr (value 1: the container offers it; one
+   *   that has no group, as here, does not offer update_vaddr even where it has it).
    * - `iommufd.open`, `iommufd.test` (the kernel has IOMMU_TEST_CMD), `iommufd.fault_queue_alloc`, `iommufd.ioas_alloc`; in that IOAS
    *   `iommufd.ioas_map_file` (a page of a memfd) and, with IOMMU_TEST_CMD, `iommufd.mock` (a mock device's page table held a page while it was
    *   mapped; `call` is the step that failed); `iommufd.destroy`.

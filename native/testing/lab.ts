@@ -1,5 +1,6 @@
 /** What lab tests share: they run inside the emulated host, as root, with one of its two kinds of boot. */
 import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { basename, join } from 'node:path';
 import type { NativeSession, OpName, Operands } from '../index.ts';
 import { loadNative } from '../index.ts';
@@ -8,6 +9,10 @@ import { rowsOf, wordsOf, type Row } from './rows.ts';
 /** True in a lab that was booted with an IOMMU, and so has VFIO devices; without one the mock of iommufd works instead. */
 export const HAS_IOMMU =
   existsSync('/sys/class/iommu') && readdirSync('/sys/class/iommu').some((name) => /^(dmar|ivhd)/.test(name));
+
+const [major = 0, minor = 0] = release().split('.').map(Number);
+/** By the kernel's age, so that a lab kernel which should have it and has not fails its tests. */
+export const HAS_IOMMUFD = major > 6 || (major === 6 && minor >= 2);
 
 /** A row, with what came of it in one word: "ok" or the errno's name. */
 export type Outcome = Row & { readonly outcome: string };
@@ -42,7 +47,7 @@ export interface LabDevice {
   readonly address: string;
   /** Number of its IOMMU group, /dev/vfio/GROUP. */
   readonly group: number;
-  /** N of /dev/vfio/devices/vfioN. */
+  /** N of /dev/vfio/devices/vfioN; NaN in a kernel without iommufd. */
   readonly cdev: number;
 }
 
@@ -60,10 +65,10 @@ export function bindLabDevice(): LabDevice {
     if (driver() !== undefined) writeFileSync(join(device, 'driver', 'unbind'), address);
     writeFileSync('/sys/bus/pci/drivers_probe', address);
   }
-  const [file = ''] = readdirSync(join(device, 'vfio-dev'));
+  const [file] = HAS_IOMMUFD ? readdirSync(join(device, 'vfio-dev')) : [];
   return {
     address,
     group: Number(basename(readlinkSync(join(device, 'iommu_group')))),
-    cdev: Number(file.replace('vfio', '')),
+    cdev: Number(file?.replace('vfio', '')),
   };
 }
