@@ -50,13 +50,14 @@ void SetIommu(OpRun& run) {
     if (!container->group) return run.Skip(errno);
     if (::ioctl(container->group.get(), VFIO_GROUP_SET_CONTAINER, &fd) != 0) return run.Skip(errno);
   }
-  if (!run.Time([&] { return ::ioctl(fd, VFIO_SET_IOMMU, run.flags()); })) return;
   // type1 attaches the group itself; iommufd a device, when it is opened, and mappings are mere bookkeeping before.
   if (compat && container->group) {
     container->device = OpenDeviceOf(container->group.get(), number);
     if (!container->device) return run.Skip(errno);
   }
-  run.objects().Add(run.obj(), std::move(container));
+  if (run.Time([&] { return ::ioctl(fd, VFIO_SET_IOMMU, run.flags()); })) {
+    run.objects().Add(run.obj(), std::move(container));
+  }
 }
 
 const Object* FindContainer(OpRun& run) {
