@@ -68,6 +68,26 @@ export interface ExecuteOptions {
   readonly paceFactor?: number;
 }
 
+/**
+ * What the vCPUs of a VM are to do in one go. Before it, with `execute`: the VM; `ram_create` of {@link Native.guestMemoryBytes} bytes, and a slot
+ * of the VM for it (`kvm_set_user_memory_region`) at `memory.gpa`, above all memory that the guest is to touch; a `kvm_create_vcpu` each.
+ */
+export interface GuestPlan {
+  /** Object number of the VM. */
+  readonly vm: number;
+  /** The memory of the guest program: number of its ram object, and where the VM has it. The same for all runs of a vCPU, in the same order. */
+  readonly memory: { readonly obj: number; readonly gpa: number };
+  /** Object number of each vCPU, and the batch that it performs. */
+  readonly vcpus: readonly { readonly obj: number; readonly words: Float64Array }[];
+}
+
+/** Why a guest run ended before its time. `code` is errno's name if a system call failed (then with `errno` and `syscall`), else ERR_GUEST. */
+export interface GuestError extends Error {
+  readonly code: string;
+  /** Rows until then, as `runGuest` would have returned them. */
+  readonly batches: readonly ExecutedBatch[];
+}
+
 /** One set of kernel objects and the thread that works on them. Everything opened is closed by `close`, by the collector and at exit. */
 export interface NativeSession {
   /**
@@ -76,7 +96,28 @@ export interface NativeSession {
    * session (`code` ERR_SESSION_CLOSED).
    */
   execute(words: Float64Array, options?: ExecuteOptions): Promise<ExecutedBatch>;
-  /** Stops the running batch at the next operation (or pause, or 2 MiB of a touch, which is then an EINTR row) and drops the queued ones: they resolve with 0 rows. */
+  /**
+   * Lets a guest perform batches, one per vCPU, each on a thread of its own; queued in order with `execute`. Resolves with the rows of each vCPU
+   * in its batch's order.
+   *
+   * The guest itself performs `exit_map_gpa_range` (the hypercall KVM_HC_MAP_GPA_RANGE; attrs are its third argument), `exit_memory_fault` (it writes to
+   * each page of the range, and the first must fault), `guest_touch` {gpa, len, flags 1 = write} (each page that the range overlaps; a write
+   * leaves the page's gpa + 1 in its first 8 bytes), and the waiting of paceNs, by its TSC. The `peer` operations after an exit answer it,
+   * on the vCPU's thread; if one fails the guest is told so. Operations outside of exits are the VMM's own: the guest stops meanwhile. Those
+   * that make or destroy objects are rows with EINVAL.
+   *
+   * An exit's row starts when KVM_RUN returns, and its dur_ns ends where KVM_RUN is entered again. Its gpa, len and attrs or flags are what
+   * the exit carried, which is checked against the batch. KVM reports a memory fault page by page: `len` stays that of the request, the
+   * exit's own size is in `attrs`, and a flags operand that is absent takes the exit's. After an answer that failed the access is given up. A
+   * touch that faults is a row with EFAULT and the pages touched before. Its times are the guest's TSC put on the trace's clock, between a
+   * reading of both at the run's start and one at its end.
+   *
+   * Rejects as `execute` does, and with a {@link GuestError} for what a batch cannot say: an exit that was not planned, a planned one
+   * that does not happen, an exception in the guest, an access to where no slot is, an error of KVM. All vCPUs stop then.
+   * `cancel` and `stopAtFailure` stop all, too; an exit that was not answered has no result and no dur_ns.
+   */
+  runGuest(plan: GuestPlan, options?: ExecuteOptions): Promise<ExecutedBatch[]>;
+  /** Stops the running batch at the next operation (or pause, or 2 MiB of a touch, which is then an EINTR row) and drops the queued ones, guest runs too: they resolve with 0 rows. */
   cancel(): void;
   /** ns of CLOCK_MONOTONIC that ts_ns counts from. */
   readonly clockBaseNs: bigint;
@@ -129,6 +170,8 @@ export interface Native {
   readonly ops: readonly string[];
   createSession(): NativeSession;
   probeHost(): HostFacts;
+  /** Bytes of memory that the guest program needs at `gpa` for that many vCPUs (4 KiB per GiB below its end, 68 KiB per vCPU); 0 if it cannot be there. */
+  guestMemoryBytes(gpa: number, vcpus: number): number;
   /** errno's name, e.g. "ENOTTY". */
   errnoName(errno: number): string;
 }

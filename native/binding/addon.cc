@@ -3,6 +3,7 @@
 
 #include "../core/errno_name.h"
 #include "../core/ops.h"
+#include "guest.h"
 #include "probe.h"
 #include "session.h"
 
@@ -24,6 +25,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("ops", names);
   exports.Set("createSession", Napi::Function::New(env, CreateSession, "createSession"));
   exports.Set("probeHost", Napi::Function::New(env, ProbeHost, "probeHost"));
+  exports.Set("guestMemoryBytes", Napi::Function::New(env, GuestMemoryBytes, "guestMemoryBytes"));
   exports.Set("errnoName", Napi::Function::New(env, ErrnoNameOf, "errnoName"));
   return exports;
 }

@@ -8,6 +8,7 @@
 #include "../core/executor.h"
 #include "../core/residency.h"
 #include "columns.h"
+#include "guest.h"
 #include "js_error.h"
 #include "options.h"
 
@@ -19,10 +20,13 @@ namespace {
 class Session : public std::enable_shared_from_this<Session> {
  public:
   explicit Session(Napi::Env env)
-      : env_(env), executor_([this](std::unique_ptr<Batch> batch) { Send(std::move(batch)); }) {}
+      : env_(env),
+        executor_([this](std::unique_ptr<Batch> batch) { Send(std::move(batch), nullptr); },
+                  [this](std::unique_ptr<GuestRun> guest) { Send(nullptr, std::move(guest)); }) {}
   ~Session() { Shutdown(); }
 
   Napi::Value Execute(const Napi::CallbackInfo& info);
+  Napi::Value RunGuest(const Napi::CallbackInfo& info);
   Napi::Value Close();
   void Cancel() { executor_.Cancel(); }
   Napi::Value ResidentPages(Napi::Value number) const;
@@ -31,20 +35,24 @@ class Session : public std::enable_shared_from_this<Session> {
   uint32_t open_objects() const { return executor_.objects().count(); }
 
  private:
-  // What the executor's thread sends: a batch that is over, or none when the thread has ended. It can arrive after the
-  // session is gone.
+  // What the executor's thread sends: a batch or guest run that is over, or none when the thread has ended. It can
+  // arrive after the session is gone.
   struct Message {
     std::weak_ptr<Session> session;
     std::unique_ptr<Batch> batch;
+    std::unique_ptr<GuestRun> guest;
   };
   static void Receive(Napi::Env env, Napi::Function, void*, Message* message);
   using Channel = Napi::TypedThreadSafeFunction<void, Message, Receive>;
 
-  void Send(std::unique_ptr<Batch> batch);
+  // Submits what `read` makes of the operands, with the options of the call's second argument.
+  template <typename Work, typename Read>
+  Napi::Value Queue(const Napi::CallbackInfo& info, Read read);
+  void Send(std::unique_ptr<Batch> batch, std::unique_ptr<GuestRun> guest);
   void OpenChannel();
   void CloseChannel();
   void StayAlive();
-  void Deliver(std::unique_ptr<Batch> batch);
+  void Deliver(Message& message);
   void ThreadEnded();
   void Shutdown();
   static void OnEnvironmentExit(void* session) { static_cast<Session*>(session)->Shutdown(); }
@@ -56,14 +64,15 @@ class Session : public std::enable_shared_from_this<Session> {
   bool closing_ = false;
   // What the executor still owes, in its order. While there is any, `self_` keeps the session alive, and the channel
   // the process.
-  std::deque<Napi::Promise::Deferred> batches_;
+  std::deque<Napi::Promise::Deferred> owed_;
   std::vector<Napi::Promise::Deferred> closes_;
   std::shared_ptr<Session> self_;
   // Last, so that its thread ends before anything that it uses.
   Executor executor_;
 };
 
-Napi::Value Session::Execute(const Napi::CallbackInfo& info) {
+template <typename Work, typename Read>
+Napi::Value Session::Queue(const Napi::CallbackInfo& info, Read read) {
   const auto deferred = Napi::Promise::Deferred::New(env_);
   const auto reject = [&](Napi::Value reason) {
     deferred.Reject(reason);
@@ -71,25 +80,39 @@ Napi::Value Session::Execute(const Napi::CallbackInfo& info) {
   };
   if (closing_) return reject(ClosedError(env_));
   BatchOptions options;
-  const std::string problem = ReadOptions(info[1], &options);
+  std::unique_ptr<Work> work;
+  std::string problem = ReadOptions(info[1], &options);
+  if (problem.empty() && !env_.IsExceptionPending()) problem = read(options, &work);
   if (env_.IsExceptionPending()) return reject(env_.GetAndClearPendingException().Value());
   if (!problem.empty()) return reject(Napi::TypeError::New(env_, problem).Value());
-  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
-    return reject(Napi::TypeError::New(env_, "the batch is not a Float64Array").Value());
-  }
-  const auto words = info[0].As<Napi::Float64Array>();
-  auto decoded = Batch::Decode(words.Data(), words.ElementLength(), options);
-  if (const Malformed* const malformed = std::get_if<Malformed>(&decoded)) {
-    return reject(Napi::TypeError::New(env_, malformed->message).Value());
-  }
   OpenChannel();
-  if (const int error = executor_.Submit(*std::get_if<0>(&decoded))) {
+  if (const int error = executor_.Submit(work)) {
     CloseChannel();
     return reject(SystemError(env_, Error{error, "pthread_create", {}}));
   }
-  batches_.push_back(deferred);
+  owed_.push_back(deferred);
   StayAlive();
   return deferred.Promise();
+}
+
+Napi::Value Session::Execute(const Napi::CallbackInfo& info) {
+  return Queue<Batch>(info, [&](const BatchOptions& options, std::unique_ptr<Batch>* batch) -> std::string {
+    if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
+      return "the batch is not a Float64Array";
+    }
+    const auto words = info[0].As<Napi::Float64Array>();
+    auto decoded = Batch::Decode(words.Data(), words.ElementLength(), options);
+    if (const Malformed* const malformed = std::get_if<Malformed>(&decoded)) return malformed->message;
+    *batch = std::move(*std::get_if<0>(&decoded));
+    return {};
+  });
+}
+
+Napi::Value Session::RunGuest(const Napi::CallbackInfo& info) {
+  return Queue<GuestRun>(info, [&](const BatchOptions& options, std::unique_ptr<GuestRun>* run) {
+    *run = std::make_unique<GuestRun>();
+    return ReadGuestRun(info[0], options, run->get());
+  });
 }
 
 Napi::Value Session::Close() {
@@ -121,8 +144,8 @@ Napi::Value Session::ResidentBytes(Napi::Value number) const {
   return Napi::Number::New(env_, static_cast<double>(bytes.value()));
 }
 
-void Session::Send(std::unique_ptr<Batch> batch) {
-  auto message = std::make_unique<Message>(Message{weak_from_this(), std::move(batch)});
+void Session::Send(std::unique_ptr<Batch> batch, std::unique_ptr<GuestRun> guest) {
+  auto message = std::make_unique<Message>(Message{weak_from_this(), std::move(batch), std::move(guest)});
   // Refused only while the environment is torn down, when nobody waits for the rows any more.
   if (channel_.NonBlockingCall(message.get()) == napi_ok) static_cast<void>(message.release());
 }
@@ -132,23 +155,28 @@ void Session::Receive(Napi::Env, Napi::Function, void*, Message* message) {
   const std::shared_ptr<Session> session = owned->session.lock();
   // After Shutdown() messages only arrive to be freed; the environment may be past running JavaScript, or gone.
   if (!session || !session->channel_open_) return;
-  if (owned->batch) {
-    session->Deliver(std::move(owned->batch));
+  if (owned->batch || owned->guest) {
+    session->Deliver(*owned);
   } else {
     session->ThreadEnded();
   }
 }
 
-void Session::Deliver(std::unique_ptr<Batch> batch) {
-  const Napi::Promise::Deferred deferred = batches_.front();
-  batches_.pop_front();
-  const Napi::Value executed = ToExecutedBatch(env_, std::move(batch));
+void Session::Deliver(Message& message) {
+  const Napi::Promise::Deferred deferred = owed_.front();
+  owed_.pop_front();
+  const bool failed = message.guest && message.guest->failure;
+  const Napi::Value executed = message.batch ? ToExecutedBatch(env_, std::move(message.batch))
+                               : failed      ? GuestErrorOf(env_, *message.guest)
+                                             : ToExecutedBatches(env_, *message.guest);
   if (env_.IsExceptionPending()) {
     deferred.Reject(env_.GetAndClearPendingException().Value());
+  } else if (failed) {
+    deferred.Reject(executed);
   } else {
     deferred.Resolve(executed);
   }
-  if (batches_.empty() && closes_.empty()) {
+  if (owed_.empty() && closes_.empty()) {
     channel_.Unref(env_);
     self_.reset();
   }
@@ -202,6 +230,7 @@ Napi::Value CreateSession(const Napi::CallbackInfo& info) {
   auto object = Napi::Object::New(env);
   const auto method = [&](const char* name, auto body) { object.Set(name, Napi::Function::New(env, body, name)); };
   method("execute", [session](const Napi::CallbackInfo& call) { return session->Execute(call); });
+  method("runGuest", [session](const Napi::CallbackInfo& call) { return session->RunGuest(call); });
   method("cancel", [session](const Napi::CallbackInfo&) { session->Cancel(); });
   method("residentPages", [session](const Napi::CallbackInfo& call) { return session->ResidentPages(call[0]); });
   method("residentBytes", [session](const Napi::CallbackInfo& call) { return session->ResidentBytes(call[0]); });

@@ -9,6 +9,7 @@
 #include <chrono>
 
 #include "clock.h"
+#include "exit_answer.h"
 #include "op_run.h"
 
 namespace cvmtrace {
@@ -24,12 +25,6 @@ struct OpenExit {
   uint16_t first_error = 0;
 };
 
-// What a VMM would give back to the guest: KVM takes 0, EINVAL and EAGAIN as the result of KVM_HC_MAP_GPA_RANGE.
-int64_t AnswerOf(uint16_t first_error) {
-  if (first_error == 0) return 0;
-  return first_error == EAGAIN ? EAGAIN : EINVAL;
-}
-
 void CpuRelax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -38,7 +33,12 @@ void CpuRelax() {
 
 }  // namespace
 
-Executor::Executor(Done done) : done_(std::move(done)), handlers_(Handlers()), clock_base_ns_(NowNs()) {}
+Executor::Executor(Done done, GuestDone guest_done)
+    : done_(std::move(done)),
+      guest_done_(std::move(guest_done)),
+      handlers_(Handlers()),
+      clock_base_ns_(NowNs()),
+      guest_threads_(objects_, clock_base_ns_, cancelled_) {}
 
 Executor::~Executor() {
   RequestStop();
@@ -46,26 +46,39 @@ Executor::~Executor() {
 }
 
 int Executor::Submit(std::unique_ptr<Batch>& batch) {
-  if (!started_) {
-    // The thread takes no signal that is meant for the process, as it would end fallocate(2) early with EINTR. Those
-    // that the thread itself causes cannot be put off.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    for (const int synchronous : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS})
-      sigdelset(&all, synchronous);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int error = pthread_create(&thread_, nullptr, ThreadMain, this);
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (error) return error;
-    started_ = true;
-  }
+  if (const int error = Start()) return error;
+  Enqueue({.batch = std::move(batch)});
+  return 0;
+}
+
+int Executor::Submit(std::unique_ptr<GuestRun>& run) {
+  if (const int error = Start()) return error;
+  Enqueue({.guest = std::move(run)});
+  return 0;
+}
+
+int Executor::Start() {
+  if (started_) return 0;
+  // The thread takes no signal that is meant for the process, as it would end fallocate(2) early with EINTR. Those that
+  // the thread itself causes cannot be put off.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  for (const int synchronous : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS})
+    sigdelset(&all, synchronous);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int error = pthread_create(&thread_, nullptr, ThreadMain, this);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  started_ = error == 0;
+  return error;
+}
+
+void Executor::Enqueue(Queued queued) {
   {
     const std::lock_guard lock(mutex_);
-    queue_.push_back({std::move(batch)});
+    queue_.push_back(std::move(queued));
   }
   wake_.notify_one();
-  return 0;
 }
 
 void Executor::Cancel() {
@@ -75,6 +88,7 @@ void Executor::Cancel() {
     if (running_) cancelled_.store(true, std::memory_order_relaxed);
   }
   wake_.notify_one();
+  guest_threads_.Kick();
 }
 
 bool Executor::RequestStop() {
@@ -115,22 +129,41 @@ void Executor::Loop() {
     cancelled_.store(false, std::memory_order_relaxed);
     lock.unlock();
 
-    Batch& batch = *next.batch;
-    batch.tid = tid_;
-    if (next.dropped) {
-      batch.stopped = batch.count() > 0;
+    if (next.batch) {
+      Execute(std::move(next.batch), next.dropped);
     } else {
-      Run(batch);
+      Execute(std::move(next.guest), next.dropped);
     }
-    batch.Finish();
-    done_(std::move(next.batch));
 
     lock.lock();
     running_ = false;
   }
   lock.unlock();
+  guest_threads_.Join();
   objects_.Clear();
   done_(nullptr);
+}
+
+void Executor::Execute(std::unique_ptr<Batch> batch, bool dropped) {
+  batch->tid = tid_;
+  if (dropped) {
+    batch->stopped = batch->count() > 0;
+  } else {
+    Run(*batch);
+  }
+  batch->Finish();
+  done_(std::move(batch));
+}
+
+void Executor::Execute(std::unique_ptr<GuestRun> run, bool dropped) {
+  for (const GuestRun::VcpuBatch& vcpu : run->vcpus) {
+    vcpu.batch->stopped = vcpu.batch->count() > 0;
+    if (vcpu.batch->options().pace == Pace::kAbsolute && absolute_start_ns_ == 0) absolute_start_ns_ = NowNs();
+  }
+  if (!dropped) guest_threads_.Run(*run, absolute_start_ns_);
+  last_end_ns_ = NowNs();
+  for (const GuestRun::VcpuBatch& vcpu : run->vcpus) vcpu.batch->Finish();
+  guest_done_(std::move(run));
 }
 
 void Executor::Run(Batch& batch) {

@@ -8,6 +8,7 @@ HandlerTable MakeTable() {
   for (Handler& handler : table.by_op) handler = [](OpRun& run) { run.Skip(ENOSYS); };
   RegisterMarkOps(table);
   RegisterKvmOps(table);
+  RegisterVcpuOps(table);
   RegisterGmemOps(table);
   RegisterRamOps(table);
   RegisterVfioOps(table);

@@ -21,6 +21,7 @@ const HandlerTable& Handlers();
 
 void RegisterMarkOps(HandlerTable& table);
 void RegisterKvmOps(HandlerTable& table);
+void RegisterVcpuOps(HandlerTable& table);
 void RegisterGmemOps(HandlerTable& table);
 void RegisterRamOps(HandlerTable& table);
 void RegisterVfioOps(HandlerTable& table);

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <linux/kvm.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 namespace cvmtrace {
@@ -51,6 +53,102 @@ struct KvmCreateGuestMemfd {
 static_assert(sizeof(KvmCreateGuestMemfd) == 64);
 static_assert(sizeof(kvm_userspace_memory_region) == 32);
 
+// Linux 6.11.
+struct KvmPreFaultMemory {
+  uint64_t gpa;
+  uint64_t size;
+  uint64_t flags;
+  uint64_t padding[5];
+};
+static_assert(sizeof(KvmPreFaultMemory) == 64);
+
+// In C++ some kernel headers give a flexible array member an offset of its own, which makes these structs and the
+// numbers of their ioctls wrong.
+struct KvmCpuid2 {
+  static constexpr uint32_t kEntries = 256;  // KVM_MAX_CPUID_ENTRIES
+  uint32_t nent;
+  uint32_t padding;
+  kvm_cpuid_entry2 entries[kEntries];
+};
+static_assert(offsetof(KvmCpuid2, entries) == 8 && sizeof(kvm_cpuid_entry2) == 40);
+struct KvmSignalMask {
+  uint32_t len;  // 8: the kernel's own size, not that of sigset_t
+  uint8_t sigset[8];
+};
+static_assert(offsetof(KvmSignalMask, sigset) == 4 && sizeof(KvmSignalMask) == 12);
+inline constexpr unsigned long kKvmSetSignalMask = 0x4004ae8b;
+inline constexpr unsigned long kKvmGetSupportedCpuid = 0xc008ae05;
+inline constexpr unsigned long kKvmSetCpuid2 = 0x4008ae90;
+
+// What kvm_run holds with KVM_EXIT_MEMORY_FAULT, Linux 6.8.
+struct KvmMemoryFault {
+  uint64_t flags;
+  uint64_t gpa;
+  uint64_t size;
+};
+
+inline KvmMemoryFault MemoryFaultOf(const kvm_run& run) {
+  // In the union of all exits, of which an older header does not have this one.
+  KvmMemoryFault fault;
+  memcpy(&fault, reinterpret_cast<const char*>(&run) + offsetof(kvm_run, hypercall), sizeof fault);
+  return fault;
+}
+
+// KVM_MEMORY_ENCRYPT_OP of SEV-SNP, Linux 6.11 (struct kvm_sev_cmd, kvm_sev_init) ...
+inline constexpr uint32_t kSevInit2 = 22;
+struct KvmSevCommand {
+  uint32_t id;
+  uint32_t pad;
+  uint64_t data;
+  uint32_t error;  // of the firmware
+  uint32_t sev_fd;
+};
+static_assert(sizeof(KvmSevCommand) == 24);
+struct KvmSevInit {
+  uint64_t vmsa_features;
+  uint32_t flags;
+  uint16_t ghcb_version;
+  uint16_t pad1;
+  uint32_t pad2[8];
+};
+static_assert(sizeof(KvmSevInit) == 48);
+
+// ... and of TDX, Linux 6.16 (struct kvm_tdx_cmd, kvm_tdx_capabilities, kvm_tdx_init_vm). Both end with a kvm_cpuid2.
+inline constexpr uint64_t kVmTypeTdx = 5;
+inline constexpr uint32_t kTdxCapabilities = 0;
+inline constexpr uint32_t kTdxInitVm = 1;
+inline constexpr uint64_t kXfamX87AndSse = 3;
+struct KvmTdxCommand {
+  uint32_t id;
+  uint32_t flags;
+  uint64_t data;
+  uint64_t hw_error;
+};
+static_assert(sizeof(KvmTdxCommand) == 24);
+struct KvmTdxCapabilities {
+  static constexpr uint32_t kCpuidEntries = 256;
+  uint64_t supported_attrs;
+  uint64_t supported_xfam;
+  uint64_t vmcall_info[4];
+  uint64_t reserved[250];
+  uint32_t cpuid_count;
+  uint32_t cpuid_padding;
+  kvm_cpuid_entry2 cpuid[kCpuidEntries];
+};
+static_assert(offsetof(KvmTdxCapabilities, cpuid_count) == 2048);
+struct KvmTdxInitVm {
+  uint64_t attributes;
+  uint64_t xfam;
+  uint64_t mrconfigid[6];
+  uint64_t mrowner[6];
+  uint64_t mrownerconfig[6];
+  uint64_t reserved[12];
+  uint32_t cpuid_count;
+  uint32_t cpuid_padding;
+  kvm_cpuid_entry2 cpuid[1];
+};
+static_assert(offsetof(KvmTdxInitVm, cpuid) == 264);
+
 #ifdef KVM_SET_USER_MEMORY_REGION2
 static_assert(sizeof(kvm_userspace_memory_region2) == sizeof(KvmUserspaceMemoryRegion2));
 #else
@@ -69,9 +167,19 @@ static_assert(sizeof(kvm_create_guest_memfd) == sizeof(KvmCreateGuestMemfd));
 #else
 #define KVM_CREATE_GUEST_MEMFD _IOWR(KVMIO, 0xd4, ::cvmtrace::KvmCreateGuestMemfd)
 #endif
+#ifdef KVM_PRE_FAULT_MEMORY
+static_assert(sizeof(kvm_pre_fault_memory) == sizeof(KvmPreFaultMemory));
+#else
+#define KVM_PRE_FAULT_MEMORY _IOWR(KVMIO, 0xd5, ::cvmtrace::KvmPreFaultMemory)
+#endif
 static_assert(KVM_SET_USER_MEMORY_REGION2 == 0x40a0ae49u);
 static_assert(KVM_SET_MEMORY_ATTRIBUTES == 0x4020aed2u);
 static_assert(KVM_CREATE_GUEST_MEMFD == 0xc040aed4u);
+static_assert(KVM_PRE_FAULT_MEMORY == 0xc040aed5u);
+
+#ifndef KVM_EXIT_MEMORY_FAULT
+#define KVM_EXIT_MEMORY_FAULT 39
+#endif
 
 #ifndef KVM_MEM_GUEST_MEMFD
 #define KVM_MEM_GUEST_MEMFD (1u << 2)

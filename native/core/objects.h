@@ -18,6 +18,7 @@ enum class ObjectKind : uint8_t {
   kVm,
   kGuestMemfd,
   kRam,
+  kVcpu,
   // Of iommufd: the file itself, what has an id in it, and devices that are bound to it.
   kIommufd,
   kIoas,
@@ -34,10 +35,11 @@ enum class ObjectKind : uint8_t {
 struct Object {
   ObjectKind kind;
   ScopedFd fd;        // none for anonymous memory, and for what is only an id in an iommufd
-  ScopedMap map;      // of memory alone, but not of a guest_memfd that cannot be mapped
+  ScopedMap map;      // of memory, but not of a guest_memfd that cannot be mapped; a vCPU's struct kvm_run
   uint64_t size = 0;  // bytes of the file or mapping
   int map_errno = 0;  // why a guest_memfd has no mapping
   bool hugetlb = false;
+  uint64_t vm_type = 0;  // a VM's, as passed to KVM_CREATE_VM
 
   // In an iommufd. Its fd is not owned: an iommufd stays until Clear().
   int iommufd = -1;

@@ -34,6 +34,7 @@ class OpRun {
   uint64_t flags() const { return row_->flags; }
   uint64_t iova() const { return row_->iova; }
   uint32_t peer() const { return row_->peer; }
+  uint16_t vcpu() const { return row_->vcpu; }
 
   // The object of that number and kind, or nullptr. A batch mostly works on one object, and after a system call the
   // table of all is no longer in the cache.

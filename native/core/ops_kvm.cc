@@ -19,7 +19,10 @@ void CreateVm(OpRun& run) {
     vm.reset(::ioctl(kvm.get(), KVM_CREATE_VM, run.attrs()));
     return vm ? 0 : -1;
   });
-  if (created) run.objects().Add(run.obj(), std::make_unique<Object>(Object{ObjectKind::kVm, std::move(vm), {}}));
+  if (!created) return;
+  auto object = std::make_unique<Object>(Object{ObjectKind::kVm, std::move(vm), {}});
+  object->vm_type = run.attrs();
+  run.objects().Add(run.obj(), std::move(object));
 }
 
 // The shared side of a slot: a range of a ram object, or address 0 if there is none.
