@@ -53,7 +53,7 @@ describe('rows', () => {
     const session = openSession();
     await session.execute(wordsOf([memfd(1)]));
     const count = 5003;
-    const kinds = ['mark', 'ram_allocate', 'ram_punch_hole', 'vfio_map_dma', 'ram_touch'] as const;
+    const kinds = ['mark', 'ram_allocate', 'ram_punch_hole', 'iommu_map', 'ram_touch'] as const;
     const batch = await session.execute(
       wordsOf(
         Array.from({ length: count }, (_, i) => [
@@ -68,7 +68,7 @@ describe('rows', () => {
       const kind = kinds[i % 5];
       const expected = {
         op: kind,
-        errno: kind === 'vfio_map_dma' ? ENOSYS : 0,
+        errno: kind === 'iommu_map' ? ENOSYS : 0,
         gpa: i % 7 ? i : null,
         vcpu: i % 2 ? i : null,
       };
@@ -114,7 +114,7 @@ describe('failures', () => {
         ['ram_allocate', { obj: 1, offset: 0, len: 4096 }],
         memfd(1),
         ['ram_allocate', { obj: 1, offset: MIB, len: 4096 }],
-        ['kvm_pre_fault_memory', {}],
+        ['iommu_fault', {}],
       ]),
     );
     expect(Array.from(batch.errno)).toEqual([0, EBADF, 0, EINVAL, ENOSYS]);
