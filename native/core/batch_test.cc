@@ -54,7 +54,7 @@ TEST("words that are no operand are named") {
   CHECK(with(kWordOp, static_cast<double>(kOpCount)).find("operation 0: op is ") == 0);
   CHECK(with(kWordOp, NAN).find("operation 0: op is ") == 0);
   words.pop_back();
-  CHECK(ProblemOf(words) == "a batch has 10 words per operation, not 19 in all");
+  CHECK(ProblemOf(words) == "a batch has 11 words per operation, not 21 in all");
 }
 
 TEST("exits must end inside the batch, and not nest") {
