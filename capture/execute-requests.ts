@@ -13,20 +13,25 @@ import {
   type NativeSession,
   OpBatch,
 } from '../native/index.ts';
-import type { Backend } from './backends/backend.ts';
+import type { Backend, MemoryLayout } from './backends/backend.ts';
 import type { Plan } from './plan.ts';
 import type { GuestRequest } from './request.ts';
-import type { SlotRange } from './trace/metadata.ts';
 
 /** Operations per batch, about: 0.6 MB of input, and a few ms of the cheapest operations. */
-const BATCH_OPS = 8192;
+export const BATCH_OPS = 8192;
+
+/** Requests of one vCPU, or of all where no guest runs, and how they are answered. */
+export interface RequestStream {
+  readonly plan: Plan;
+  readonly requests: Iterable<GuestRequest>;
+}
 
 export interface ExecutionOptions {
   readonly native: Native;
   readonly backend: Backend;
-  readonly slots: readonly SlotRange[];
-  readonly plan: Plan;
-  readonly requests: Iterable<GuestRequest>;
+  readonly layout: MemoryLayout;
+  /** One; with a guest one per vCPU. */
+  readonly streams: readonly RequestStream[];
   readonly pacing: ExecuteOptions;
   /** Called in order with the rows of each batch and the texts of those rows that have one, by row. */
   readonly onRows: (rows: ExecutedBatch, details: ReadonlyMap<number, string>) => void;
@@ -56,7 +61,9 @@ export interface ExecutionSummary {
  * @throws CvmtraceError UNAVAILABLE if the set-up fails; failures after it are rows.
  */
 export async function executeRequests(options: ExecutionOptions): Promise<ExecutionSummary> {
-  const { native, backend, plan, pacing, signal, inspect } = options;
+  const { native, backend, pacing, signal, inspect } = options;
+  const [stream, ...more] = options.streams;
+  if (!stream || more.length > 0) throw new Error('without a guest there is one stream of requests');
   const session = native.createSession();
   const interrupted = (): boolean => signal?.aborted === true;
   const cancel = (): void => session.cancel();
@@ -85,9 +92,7 @@ export async function executeRequests(options: ExecutionOptions): Promise<Execut
 
   try {
     options.onStart?.(session.clockBaseNs);
-    const setUp = new OpBatch();
-    backend.setUp(setUp, options.slots);
-    submit(setUp, { stopAtFailure: true }, 0);
+    submit(setUpBatch(options), { stopAtFailure: true }, 0);
     await settle(0);
     if (total.failures > 0) throw setUpFailed(backend);
     total.spanNs = 0;
@@ -95,9 +100,9 @@ export async function executeRequests(options: ExecutionOptions): Promise<Execut
     let batch = new OpBatch(BATCH_OPS);
     let inBatch = 0;
     let number = 0;
-    for (const request of options.requests) {
+    for (const request of stream.requests) {
       if (interrupted()) break;
-      plan.apply(request, batch);
+      stream.plan.apply(request, batch);
       inBatch++;
       number++;
       const look = inspect?.after(number) === true;
@@ -117,13 +122,22 @@ export async function executeRequests(options: ExecutionOptions): Promise<Execut
   }
 }
 
-function spanOf({ rows, columns }: ExecutedBatch): number {
+/** What has to be there before the first request. */
+export function setUpBatch({ backend, layout, streams }: ExecutionOptions): OpBatch {
+  const batch = new OpBatch();
+  backend.setUp(batch, layout);
+  streams[0]?.plan.setUp(batch);
+  return batch;
+}
+
+/** ns from the first start to the end of the last row. */
+export function spanOf({ rows, columns }: ExecutedBatch): number {
   if (rows === 0) return 0;
   const end = (columns.ts_ns[rows - 1] ?? 0n) + (columns.dur_ns[rows - 1] ?? 0n);
   return Number(end - (columns.ts_ns[0] ?? 0n));
 }
 
-function setUpFailed(backend: Backend): CvmtraceError {
+export function setUpFailed(backend: Backend): CvmtraceError {
   return new CvmtraceError('UNAVAILABLE', `backend ${backend.name} could not make its VM and memory`, {
     hint: 'the memory may be larger than this host allows: try a smaller --memory, or cvmtrace probe',
   });

@@ -6,6 +6,8 @@ import type { GuestRequest } from './request.ts';
  * A plan has the state of one run.
  */
 export interface Plan {
+  /** Appends what has to be there before the first request, after the backend's own objects. */
+  setUp(batch: OpBatch): void;
   /**
    * Appends the operations that answer `request`; a conversion's are all inside its exit.
    * @throws CvmtraceError USAGE if one request would take more operations than a batch can hold.

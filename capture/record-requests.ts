@@ -1,11 +1,12 @@
 /** Executes requests and records them in a trace: what `run` and `replay` have in common. */
 import { CvmtraceError, type ExecuteOptions, PACKAGE_VERSION } from '../native/index.ts';
+import { executeGuest } from './execute-guest.ts';
 import { executeRequests, type ExecutionOptions, type ExecutionSummary } from './execute-requests.ts';
 import { FORMAT_VERSION, type KnownMetadata, type TraceMetadata } from './trace/metadata.ts';
 import { TraceWriter } from './trace/writer.ts';
 
 /** Metadata that the caller knows; the clock, the format and what the backend is are filled in here. */
-export type RunMetadata = Omit<KnownMetadata, 'format' | 'tool' | 'clock' | 'backend' | 'leftOut' | 'pacing'>;
+export type RunMetadata = Omit<KnownMetadata, 'format' | 'tool' | 'clock' | 'backend' | 'dma' | 'leftOut' | 'pacing'>;
 
 export interface RecordingOptions extends Omit<ExecutionOptions, 'onRows' | 'onStart'> {
   /** The trace's final name. */
@@ -28,7 +29,7 @@ export async function recordRequests(options: RecordingOptions): Promise<Executi
   let writer: TraceWriter | undefined;
   let startNs = 0n;
   try {
-    const summary = await executeRequests({
+    const summary = await (backend.guest ? executeGuest : executeRequests)({
       ...options,
       onStart: (clockBaseNs) => {
         startNs = clockBaseNs;
@@ -48,7 +49,8 @@ export async function recordRequests(options: RecordingOptions): Promise<Executi
     });
     return summary;
   } catch (error) {
-    if (error instanceof CvmtraceError && error.code === 'IO') writer?.abort();
+    // What a guest did before it broke down may say why it did.
+    if (error instanceof CvmtraceError && (error.code === 'IO' || error.code === 'CRASHED')) writer?.abort();
     else writer?.discard();
     throw error;
   }
@@ -63,6 +65,9 @@ export async function recordRequests(options: RecordingOptions): Promise<Executi
       backend: { name: backend.name, standIn: backend.standIn },
       pacing: { mode, factor },
       leftOut: backend.leftOut,
+      ...(backend.dma && {
+        dma: { interface: backend.dma.interface, device: backend.dma.device, addressing: backend.dma.addressing },
+      }),
     };
   }
 }
@@ -76,6 +81,6 @@ function describePacing({ pace = 'asap', paceFactor = 1 }: ExecuteOptions): NonN
 }
 
 /** ns to add to CLOCK_MONOTONIC (which process.hrtime reads) to get ns since 1970. */
-function wallOffsetNs(): bigint {
+export function wallOffsetNs(): bigint {
   return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n - process.hrtime.bigint();
 }

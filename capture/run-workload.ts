@@ -7,7 +7,10 @@ import { readHostInfo } from './host/host-info.ts';
 import type { Plan } from './plan.ts';
 import { recordRequests } from './record-requests.ts';
 import { formatSize } from './size.ts';
+import type { GuestRequest } from './request.ts';
 import type { KnownMetadata, SlotRange } from './trace/metadata.ts';
+import { MAX_SEED } from './workloads/random.ts';
+import { onVcpu, STEP_BYTES } from './workloads/requests.ts';
 import { completeParameters } from './workloads/parameter.ts';
 import type { Workload, WorkloadSettings } from './workloads/workload.ts';
 
@@ -34,7 +37,8 @@ export interface WorkloadRun {
  */
 export async function runWorkload(run: WorkloadRun): Promise<ExecutionSummary> {
   const { native, backend, workload, settings, strategy } = run;
-  const requests = workload.generate(settings);
+  const slots = slotsOf(settings);
+  const requests = streamsOf(run);
   // With the defaults, so that the trace says what ran when a later version has others.
   const parameters = completeParameters(`workload ${workload.name}`, workload.parameters, settings.parameters ?? {});
   if (settings.memoryBytes > totalmem()) {
@@ -44,20 +48,43 @@ export async function runWorkload(run: WorkloadRun): Promise<ExecutionSummary> {
       { hint: 'choose a smaller --memory: what matters to most patterns is the number of conversions' },
     );
   }
-  const slots: readonly SlotRange[] = [{ gpa: 0, len: settings.memoryBytes, offset: 0 }];
   return recordRequests({
     ...run,
-    slots,
-    requests,
-    plan: run.plan(backend, slots),
+    layout: { slots, slotsOnFault: workload.faults === true && backend.guest !== null },
+    streams: requests.map((stream) => ({ plan: run.plan(backend, slots), requests: stream })),
     metadata: {
       source: 'run',
       command: run.command,
       host: readHostInfo(),
-      guest: { memoryBytes: settings.memoryBytes, vcpus: 1, vmType: backend.vmType, requests: 'generated', slots },
+      guest: {
+        memoryBytes: settings.memoryBytes,
+        vcpus: requests.length,
+        vmType: backend.vmType,
+        requests: backend.guest ? 'guest' : 'generated',
+        slots,
+      },
       workload: { name: workload.name, seed: settings.seed, parameters },
       strategy,
     },
     native,
   });
+}
+
+/** Memory of a workload's guest: one slot from 0. */
+export function slotsOf({ memoryBytes }: Pick<WorkloadSettings, 'memoryBytes'>): readonly SlotRange[] {
+  return [{ gpa: 0, len: memoryBytes, offset: 0 }];
+}
+
+/** With a guest each vCPU does the workload in a part of memory of its own, with a seed of its own, all at the same time. */
+function streamsOf({ workload, settings, backend }: WorkloadRun): Iterable<GuestRequest>[] {
+  const vcpus = backend.guest?.vcpus ?? 1;
+  if (vcpus === 1) return [workload.generate(settings)];
+  const share = Math.floor(settings.memoryBytes / vcpus / STEP_BYTES) * STEP_BYTES;
+  return Array.from({ length: vcpus }, (_, vcpu) =>
+    onVcpu(
+      workload.generate({ ...settings, memoryBytes: share, seed: (settings.seed + vcpu) % MAX_SEED }),
+      vcpu,
+      vcpu * share,
+    ),
+  );
 }

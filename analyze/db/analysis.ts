@@ -1,5 +1,4 @@
 import { rmSync } from 'node:fs';
-import duckdb from '@duckdb/node-bindings';
 import type { Database } from '@duckdb/node-bindings';
 import type { CvmtraceError } from '../../native/index.ts';
 import type { TraceMetadata } from '../../capture/trace/metadata.ts';
@@ -8,6 +7,7 @@ import { copyResult, type CopyFormat, type CopyOptions } from './copy-to.ts';
 import { Interrupt } from './interrupt.ts';
 import { ResultStream } from './result-stream.ts';
 import { sqlError } from './sql-error.ts';
+import { duckdb } from './duckdb.ts';
 
 /** One of the traces of an analysis. Its place in the list is the value of the `trace` column. */
 export interface OpenTrace {
@@ -120,7 +120,7 @@ export class Analysis {
     for (const opening of await Promise.allSettled(this.#running.values())) {
       if (opening.status === 'fulfilled') await opening.value.close();
     }
-    duckdb.close_sync(this.#parts.database);
+    duckdb().close_sync(this.#parts.database);
     this.#parts.dispose();
     process.off('exit', this.#removeScratch);
     this.#removeScratch();

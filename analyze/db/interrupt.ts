@@ -1,5 +1,5 @@
-import duckdb from '@duckdb/node-bindings';
 import type { Connection } from '@duckdb/node-bindings';
+import { duckdb } from './duckdb.ts';
 
 /** DuckDB forgets an interrupt that comes before or between statements, so it is repeated until the query has noticed. */
 const REPEAT_MS = 20;
@@ -37,6 +37,6 @@ export class Interrupt {
   }
 
   #send(): void {
-    if (this.#connection) duckdb.interrupt(this.#connection);
+    if (this.#connection) duckdb().interrupt(this.#connection);
   }
 }

@@ -1,7 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import duckdb from '@duckdb/node-bindings';
 import type { Connection, Database } from '@duckdb/node-bindings';
 import { CvmtraceError } from '../../native/index.ts';
 import { TraceFile } from '../../capture/trace/reader.ts';
@@ -13,6 +12,7 @@ import { OpType, registerReadTrace, type TraceRegistry } from './read-trace.ts';
 import { lockingStatements, openingConfig, quote, SQL_TYPES, threadsFor, type AnalysisOptions } from './settings.ts';
 import { sqlError } from './sql-error.ts';
 import { viewSql, viewTopics } from './views.ts';
+import { duckdb } from './duckdb.ts';
 
 /**
  * Opens traces (Arrow, also a `.partial`; Parquet) for SQL. Without a path the views are there and empty.
@@ -30,22 +30,22 @@ export async function openAnalysis(paths: readonly string[], options: AnalysisOp
     const outDir = join(scratchDir, 'out');
     mkdirSync(spillDir);
     mkdirSync(outDir);
-    const config = duckdb.create_config();
+    const config = duckdb().create_config();
     for (const [name, value] of Object.entries(openingConfig(options, spillDir)))
-      duckdb.set_config(config, name, value);
-    database = await duckdb.open(join(scratchDir, 'work.duckdb'), config);
-    const connection = await duckdb.connect(database);
+      duckdb().set_config(config, name, value);
+    database = await duckdb().open(join(scratchDir, 'work.duckdb'), config);
+    const connection = await duckdb().connect(database);
     try {
       const traces: SelectableTrace[] = [];
       for (const path of paths) traces.push(await openTrace(connection, path, arrows));
       const threads = threadsFor(options, arrows.size > 0);
-      await duckdb.query(connection, `set threads = ${threads}`);
+      await duckdb().query(connection, `set threads = ${threads}`);
       const registry = new OpenTraces(arrows, threads, options);
       const ops = new OpType(traces.map((trace) => trace.ops));
       registerReadTrace(connection, registry, ops);
-      for (const sql of catalog(traces, ops)) await duckdb.query(connection, sql);
+      for (const sql of catalog(traces, ops)) await duckdb().query(connection, sql);
       const readable = traces.filter(({ kind }) => kind === 'parquet').map(({ path }) => path);
-      for (const sql of lockingStatements(options, readable, outDir)) await duckdb.query(connection, sql);
+      for (const sql of lockingStatements(options, readable, outDir)) await duckdb().query(connection, sql);
       return new Analysis({
         database,
         traces,
@@ -54,10 +54,10 @@ export async function openAnalysis(paths: readonly string[], options: AnalysisOp
         dispose: closeArrows,
       });
     } finally {
-      duckdb.disconnect_sync(connection);
+      duckdb().disconnect_sync(connection);
     }
   } catch (cause) {
-    if (database) duckdb.close_sync(database);
+    if (database) duckdb().close_sync(database);
     closeArrows();
     rmSync(scratchDir, { recursive: true, force: true });
     throw sqlError(cause);

@@ -1,4 +1,3 @@
-import duckdb from '@duckdb/node-bindings';
 import type { Connection } from '@duckdb/node-bindings';
 import { CvmtraceError } from '../../native/index.ts';
 import { parseMetadata } from '../../capture/trace/metadata-json.ts';
@@ -6,6 +5,7 @@ import { COLUMNS, METADATA_KEY, TRACE_END } from '../../capture/trace/schema.ts'
 import type { SelectableTrace } from './analysis.ts';
 import { chunkRows, textOf, type Value } from './chunk.ts';
 import { quote, SQL_TYPES } from './settings.ts';
+import { duckdb } from './duckdb.ts';
 
 /**
  * Reads what is to be known about a Parquet trace before SQL can see it.
@@ -62,12 +62,12 @@ function notATrace(path: string, why: string): CvmtraceError {
 }
 
 async function rows(connection: Connection, sql: string): Promise<Value[][]> {
-  const result = await duckdb.query(connection, sql);
+  const result = await duckdb().query(connection, sql);
   const all: Value[][] = [];
   // A materialised result ends with empty chunks, not with null.
   for (;;) {
-    const chunk = await duckdb.fetch_chunk(result);
-    if (chunk === null || duckdb.data_chunk_get_size(chunk) === 0) return all;
+    const chunk = await duckdb().fetch_chunk(result);
+    if (chunk === null || duckdb().data_chunk_get_size(chunk) === 0) return all;
     all.push(...chunkRows(chunk));
   }
 }

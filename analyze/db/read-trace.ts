@@ -1,11 +1,9 @@
-import duckdb from '@duckdb/node-bindings';
 import type { Connection, LogicalType } from '@duckdb/node-bindings';
 import { CvmtraceError, OPS } from '../../native/index.ts';
 import { COLUMNS, type Column } from '../../capture/trace/schema.ts';
 import type { TraceFile } from '../../capture/trace/reader.ts';
 import { TraceScan, type OpCodes } from './trace-scan.ts';
-
-const { Type } = duckdb;
+import { duckdb } from './duckdb.ts';
 
 /** The common type of `op`: the names this version knows, then the others that the traces' dictionaries hold. */
 export class OpType {
@@ -26,7 +24,7 @@ export class OpType {
   }
 
   logicalType(): LogicalType {
-    return duckdb.create_enum_type(this.names);
+    return duckdb().create_enum_type(this.names);
   }
 }
 
@@ -48,48 +46,48 @@ export interface TraceRegistry {
  */
 export function registerReadTrace(connection: Connection, registry: TraceRegistry, ops: OpType): void {
   const types = COLUMNS.map((column) => columnType(column, ops));
-  const fn = duckdb.create_table_function();
-  duckdb.table_function_set_name(fn, 'read_trace');
-  duckdb.table_function_add_parameter(fn, duckdb.create_logical_type(Type.VARCHAR));
-  duckdb.table_function_supports_projection_pushdown(fn, true);
+  const fn = duckdb().create_table_function();
+  duckdb().table_function_set_name(fn, 'read_trace');
+  duckdb().table_function_add_parameter(fn, duckdb().create_logical_type(duckdb().Type.VARCHAR));
+  duckdb().table_function_supports_projection_pushdown(fn, true);
 
-  duckdb.table_function_set_bind(fn, (info) => {
+  duckdb().table_function_set_bind(fn, (info) => {
     guard(
       registry,
-      (message) => duckdb.bind_set_error(info, message),
+      (message) => duckdb().bind_set_error(info, message),
       () => {
-        const source = registry.find(duckdb.get_varchar(duckdb.bind_get_parameter(info, 0)));
-        COLUMNS.forEach(({ name }, i) => duckdb.bind_add_result_column(info, name, types[i] as LogicalType));
-        duckdb.bind_set_cardinality(info, source.rows, true);
-        duckdb.bind_set_bind_data(info, source);
+        const source = registry.find(duckdb().get_varchar(duckdb().bind_get_parameter(info, 0)));
+        COLUMNS.forEach(({ name }, i) => duckdb().bind_add_result_column(info, name, types[i] as LogicalType));
+        duckdb().bind_set_cardinality(info, source.rows, true);
+        duckdb().bind_set_bind_data(info, source);
       },
     );
   });
-  duckdb.table_function_set_init(fn, (info) => {
+  duckdb().table_function_set_init(fn, (info) => {
     guard(
       registry,
-      (message) => duckdb.init_set_error(info, message),
+      (message) => duckdb().init_set_error(info, message),
       () => {
-        const source = duckdb.init_get_bind_data(info) as TraceFile;
+        const source = duckdb().init_get_bind_data(info) as TraceFile;
         const projected = Array.from(
-          { length: duckdb.init_get_column_count(info) },
-          (_, i) => COLUMNS[duckdb.init_get_column_index(info, i)],
+          { length: duckdb().init_get_column_count(info) },
+          (_, i) => COLUMNS[duckdb().init_get_column_index(info, i)],
         );
-        duckdb.init_set_init_data(info, new TraceScan(source, ops.codesOf(source.ops), projected));
-        duckdb.init_set_max_threads(info, registry.threads);
+        duckdb().init_set_init_data(info, new TraceScan(source, ops.codesOf(source.ops), projected));
+        duckdb().init_set_max_threads(info, registry.threads);
       },
     );
   });
-  duckdb.table_function_set_function(fn, (info, output) => {
+  duckdb().table_function_set_function(fn, (info, output) => {
     guard(
       registry,
-      (message) => duckdb.function_set_error(info, message),
+      (message) => duckdb().function_set_error(info, message),
       () => {
-        (duckdb.function_get_init_data(info) as TraceScan).fill(output);
+        (duckdb().function_get_init_data(info) as TraceScan).fill(output);
       },
     );
   });
-  duckdb.register_table_function(connection, fn);
+  duckdb().register_table_function(connection, fn);
 }
 
 /** Runs a callback of DuckDB; what it throws becomes the query's error, for nothing may be thrown into DuckDB. */
@@ -106,15 +104,15 @@ function guard(registry: TraceRegistry, setError: (message: string) => void, run
 function columnType(column: Column, ops: OpType): LogicalType {
   switch (column.type) {
     case 'uint16':
-      return duckdb.create_logical_type(Type.USMALLINT);
+      return duckdb().create_logical_type(duckdb().Type.USMALLINT);
     case 'uint32':
-      return duckdb.create_logical_type(Type.UINTEGER);
+      return duckdb().create_logical_type(duckdb().Type.UINTEGER);
     case 'uint64':
-      return duckdb.create_logical_type(Type.UBIGINT);
+      return duckdb().create_logical_type(duckdb().Type.UBIGINT);
     case 'int64':
-      return duckdb.create_logical_type(Type.BIGINT);
+      return duckdb().create_logical_type(duckdb().Type.BIGINT);
     case 'utf8':
-      return duckdb.create_logical_type(Type.VARCHAR);
+      return duckdb().create_logical_type(duckdb().Type.VARCHAR);
     case 'dictionary<uint8, utf8>':
       return ops.logicalType();
   }

@@ -1,7 +1,7 @@
-import duckdb from '@duckdb/node-bindings';
 import type { Connection, DataChunk, Database, ExtractedStatements, Result } from '@duckdb/node-bindings';
 import type { Interrupt } from './interrupt.ts';
 import { readChunk, resultColumns, type Chunk, type ResultColumn } from './chunk.ts';
+import { duckdb } from './duckdb.ts';
 
 /** Turns what a failed call threw into the error to throw. */
 export type ErrorMapper = (cause: unknown) => Error;
@@ -37,11 +37,11 @@ export class ResultStream implements AsyncIterable<Chunk> {
     let connection: Connection | undefined;
     const release = (): void => {
       interrupt.end();
-      if (connection) duckdb.disconnect_sync(connection);
+      if (connection) duckdb().disconnect_sync(connection);
       onEnd();
     };
     try {
-      connection = await duckdb.connect(database);
+      connection = await duckdb().connect(database);
       interrupt.attach(connection);
       const result = await runStatements(connection, sql, interrupt);
       return new ResultStream(result, interrupt, toError, release);
@@ -105,31 +105,34 @@ export class ResultStream implements AsyncIterable<Chunk> {
 
 /** Runs the statements one after the other; the last one's result is computed as it is fetched. */
 async function runStatements(connection: Connection, sql: string, interrupt: Interrupt): Promise<Result> {
-  const { extracted_statements: statements, statement_count: count } = await duckdb.extract_statements(connection, sql);
+  const { extracted_statements: statements, statement_count: count } = await duckdb().extract_statements(
+    connection,
+    sql,
+  );
   if (count === 0) throw new Error(parseError(statements));
   for (let i = 0; ; i++) {
     interrupt.check();
-    const statement = await duckdb.prepare_extracted_statement(connection, statements, i);
+    const statement = await duckdb().prepare_extracted_statement(connection, statements, i);
     try {
       interrupt.check();
-      if (i === count - 1) return await duckdb.execute_prepared_streaming(statement);
-      await duckdb.execute_prepared(statement);
+      if (i === count - 1) return await duckdb().execute_prepared_streaming(statement);
+      await duckdb().execute_prepared(statement);
     } finally {
-      duckdb.destroy_prepare_sync(statement);
+      duckdb().destroy_prepare_sync(statement);
     }
   }
 }
 
 /** A materialised result ends with null, a streamed one with empty chunks. */
 async function fetchChunk(result: Result): Promise<DataChunk | null> {
-  const chunk = await duckdb.fetch_chunk(result);
-  return chunk === null || duckdb.data_chunk_get_size(chunk) === 0 ? null : chunk;
+  const chunk = await duckdb().fetch_chunk(result);
+  return chunk === null || duckdb().data_chunk_get_size(chunk) === 0 ? null : chunk;
 }
 
 /** Why there is no statement to run. */
 function parseError(statements: ExtractedStatements): string {
   try {
-    return duckdb.extract_statements_error(statements);
+    return duckdb().extract_statements_error(statements);
   } catch {
     // For blanks and comments DuckDB has no error, which its binding cannot express.
     return 'Parser Error: there is no SQL statement';

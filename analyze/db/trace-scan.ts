@@ -2,17 +2,15 @@
  * One scan of `read_trace`: reads the projected columns of an Arrow trace batch by batch into memory that it keeps, and copies a vector's worth of
  * rows at a time from there into DuckDB's vectors. Nothing becomes a JavaScript value but the text of rows that have a `detail`.
  */
-import duckdb from '@duckdb/node-bindings';
 import type { DataChunk, Vector } from '@duckdb/node-bindings';
 import { ColumnScratch, type ColumnData } from '../../capture/trace/column-data.ts';
 import type { FixedArray } from '../../capture/trace/columns.ts';
 import type { TraceFile } from '../../capture/trace/reader.ts';
 import type { Column } from '../../capture/trace/schema.ts';
+import { duckdb } from './duckdb.ts';
 
-/** Rows of a vector, 2048: a multiple of 8, so that a vector's validity begins with a byte of its batch's. */
-const VECTOR_ROWS = duckdb.vector_size();
-
-const NO_BITS = new Uint8Array(VECTOR_ROWS / 8).buffer;
+/** Validity of a vector without a value, larger than any vector. */
+const NO_BITS = new Uint8Array(8192).buffer;
 
 /** Codes of the common op type by index into the file's dictionary; undefined if they are the same. */
 export type OpCodes = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | undefined;
@@ -30,6 +28,8 @@ export class TraceScan {
   readonly #columns: readonly (ScanColumn | undefined)[];
   #batch = -1;
   #rows = 0;
+  /** 2048: a multiple of 8, so that a vector's validity begins with a byte of its batch's. */
+  readonly #vectorRows = duckdb().vector_size();
   #row = 0;
 
   /** `columns`: the projected ones in their order; undefined for one that DuckDB wants but does not look at. */
@@ -45,13 +45,13 @@ export class TraceScan {
    */
   fill(output: DataChunk): void {
     while (this.#row === this.#rows && this.#batch < this.#file.batchCount - 1) this.#readBatch(++this.#batch);
-    const rows = Math.min(VECTOR_ROWS, this.#rows - this.#row);
+    const rows = Math.min(this.#vectorRows, this.#rows - this.#row);
     if (rows > 0) {
       for (const [i, column] of this.#columns.entries()) {
-        if (column) this.#copy(column.data, duckdb.data_chunk_get_vector(output, i), rows);
+        if (column) this.#copy(column.data, duckdb().data_chunk_get_vector(output, i), rows);
       }
     }
-    duckdb.data_chunk_set_size(output, rows);
+    duckdb().data_chunk_set_size(output, rows);
     this.#row += rows;
   }
 
@@ -73,8 +73,8 @@ export class TraceScan {
     const bits = data === null ? NO_BITS : data.validity?.buffer;
     if (bits) {
       const offset = data === null ? 0 : (data.validity?.byteOffset ?? 0) + this.#row / 8;
-      duckdb.vector_ensure_validity_writable(vector);
-      duckdb.copy_data_to_vector_validity(vector, 0, bits as ArrayBuffer, offset, Math.ceil(rows / 8));
+      duckdb().vector_ensure_validity_writable(vector);
+      duckdb().copy_data_to_vector_validity(vector, 0, bits as ArrayBuffer, offset, Math.ceil(rows / 8));
     }
     if (data === null) return;
     if (data.kind === 'utf8') {
@@ -82,13 +82,13 @@ export class TraceScan {
       return;
     }
     const { buffer, byteOffset, BYTES_PER_ELEMENT: width } = data.data;
-    duckdb.copy_data_to_vector(vector, 0, buffer as ArrayBuffer, byteOffset + this.#row * width, rows * width);
+    duckdb().copy_data_to_vector(vector, 0, buffer as ArrayBuffer, byteOffset + this.#row * width, rows * width);
   }
 
   #copyTexts({ offsets, bytes, validity }: Extract<ColumnData, { kind: 'utf8' }>, vector: Vector, rows: number): void {
     for (let i = 0, row = this.#row; i < rows; i++, row++) {
       if (validity && ((validity[row >> 3] ?? 0) & (1 << (row & 7))) === 0) continue;
-      duckdb.vector_assign_string_element_len(vector, i, bytes.subarray(offsets[row], offsets[row + 1]));
+      duckdb().vector_assign_string_element_len(vector, i, bytes.subarray(offsets[row], offsets[row + 1]));
     }
   }
 }

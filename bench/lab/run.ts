@@ -42,6 +42,8 @@ const BOOT_LIMIT_MS = 180_000;
 /** Process 1 says every second that it is there. */
 const SILENCE_LIMIT_MS = 120_000;
 const CONSOLE_LINES = 12;
+/** What QEMU says of every such machine. */
+const NOISE = /TCG doesn't support requested feature|has no peer/;
 
 /**
  * Boots the machine, runs one command in it as root, and ends it. QEMU's own end takes all with it: nothing is left on disk, and a kernel signal ends QEMU if this process dies.
@@ -146,19 +148,18 @@ class Passage {
   #failure: Error | undefined;
 
   constructor(from: Duplex, to: Writable) {
-    from.on('data', (chunk: Buffer) => {
-      const more = to.write(chunk, (error) => {
-        // A reader that has gone takes nothing more; the command goes on, as it would under `ssh`.
-        if (error && !isClosedPipe(error)) this.#end(error);
-        this.#bytes += chunk.length;
-        if (this.#bytes === this.#wanted) this.#end();
-      });
-      if (!more) {
-        from.pause();
-        to.once('drain', () => from.resume());
-        to.once('error', () => from.resume());
-      }
-    });
+    this.#pass(from, to).catch((error: unknown) =>
+      this.#end(error instanceof Error ? error : new Error(String(error))),
+    );
+  }
+
+  /** One chunk after the other, so that a slow reader slows the guest down. */
+  async #pass(from: Duplex, to: Writable): Promise<void> {
+    for await (const chunk of from as AsyncIterable<Buffer>) {
+      await write(to, chunk);
+      this.#bytes += chunk.length;
+      if (this.#bytes === this.#wanted) this.#end();
+    }
   }
 
   /** Resolves when that many bytes have been written. */
@@ -179,6 +180,16 @@ class Passage {
   }
 }
 
+/** Resolves when the chunk was taken. A reader that has gone takes nothing more; the command goes on, as it would under ssh. */
+function write(to: Writable, chunk: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    to.write(chunk, (error) => {
+      if (error && !isClosedPipe(error)) reject(error);
+      else resolve();
+    });
+  });
+}
+
 /** The last lines of a text that may be long. */
 class Tail {
   #text = '';
@@ -191,14 +202,15 @@ class Tail {
     return this.#text
       .split(/[\r\n]+/)
       .map((line) => line.trimEnd())
-      .filter((line) => line !== '' && !line.includes("TCG doesn't support requested feature"))
+      .filter((line) => line !== '' && !NOISE.test(line))
       .slice(-count);
   }
 }
 
 function crashed(what: string, consoleText: Tail, complaints: Tail): CvmtraceError {
   const lines = [...complaints.lines(4), ...consoleText.lines(CONSOLE_LINES)];
-  return new CvmtraceError('CRASHED', `the lab's machine ${what}`, {
+  const panicked = lines.some((line) => line.includes('Kernel panic'));
+  return new CvmtraceError('CRASHED', `the lab's machine ${panicked ? 'panicked' : what}`, {
     hint:
       lines.length === 0
         ? 'its console is empty: is this a kernel for x86-64 with the config of bench/lab/kernel.config?'

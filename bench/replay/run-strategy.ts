@@ -44,7 +44,8 @@ export async function runStrategy(run: StrategyRun): Promise<StrategyRunResult> 
   const sampler = sampleAfter && new MemorySampler(model, slots);
   const summary = await recordRequests({
     ...run,
-    plan,
+    layout: { slots },
+    streams: [{ plan, requests: run.requests }],
     metadata: { ...run.metadata, strategy: describeStrategy(strategy) },
     onRows: (rows) => model.applyRows(rows),
     ...(sampler && {

@@ -5,6 +5,7 @@
 import { PAGE_BYTES } from '../../capture/request.ts';
 import { formatSize, parseSize } from '../../capture/size.ts';
 import { unknownName } from '../../capture/unknown-name.ts';
+import { DMA_INTERFACES, type DmaInterface } from '../../capture/dma/target.ts';
 import { CvmtraceError } from '../../native/index.ts';
 
 /** When the memory on the side that a range leaves is given back. */
@@ -23,7 +24,18 @@ export interface Axes {
   readonly discardShared: Discard;
   readonly discardPrivate: Discard;
   /** `fault`: pages come when they are touched. `allocate`: fallocate(2) on the side that a range goes to, inside the request. */
-  readonly allocation: 'fault' | 'allocate';
+  /** `pre-fault`: KVM_PRE_FAULT_MEMORY on the vCPU, which also maps them into the guest. */
+  readonly allocation: 'fault' | 'allocate' | 'pre-fault';
+  /** Most bytes of one mapping. */
+  readonly dma: Granularity;
+  /** `map-shared`: what is shared is mapped, from its conversion on. `map-all`: all memory, from the start, for good. */
+  readonly dmaPolicy: 'none' | 'map-shared' | 'map-all';
+  /** Of a range that becomes private: its attributes are set and then it is unmapped, or the other way round. */
+  readonly order: 'convert-unmap' | 'unmap-convert';
+  /** `in-place`: a range changes sides in its guest_memfd, and nothing is discarded. */
+  readonly backing: 'two-copies' | 'in-place';
+  /** `given`: what --dma says. */
+  readonly interface: 'given' | DmaInterface;
 }
 
 interface AxisDescription {
@@ -38,6 +50,15 @@ const GRANULARITIES = new Map<string, number>([
   ['64k', 65_536],
   ['2m', 2_097_152],
 ]);
+
+/** Values of the axes that are words. */
+const WORDS = {
+  allocation: ['fault', 'allocate', 'pre-fault'],
+  dmaPolicy: ['none', 'map-shared', 'map-all'],
+  order: ['convert-unmap', 'unmap-convert'],
+  backing: ['two-copies', 'in-place'],
+  interface: ['given', ...DMA_INTERFACES],
+} as const satisfies { readonly [K in keyof Axes]?: readonly Axes[K][] };
 
 /** The axes by the name that the command line and the metadata use. */
 export const AXES: ReadonlyMap<string, AxisDescription> = new Map([
@@ -59,7 +80,15 @@ export const AXES: ReadonlyMap<string, AxisDescription> = new Map([
       values: 'eager, never, lazy:LIMIT[/BATCH]',
     },
   ],
-  ['allocation', { key: 'allocation', summary: 'how the new side gets its pages', values: 'fault, allocate' }],
+  [
+    'allocation',
+    { key: 'allocation', summary: 'how the new side gets its pages', values: WORDS.allocation.join(', ') },
+  ],
+  ['dma', { key: 'dma', summary: 'most bytes per DMA mapping', values: 'request, 4k, 64k, 2m' }],
+  ['dma-policy', { key: 'dmaPolicy', summary: 'what is mapped for DMA', values: WORDS.dmaPolicy.join(', ') }],
+  ['order', { key: 'order', summary: 'attributes or DMA first', values: WORDS.order.join(', ') }],
+  ['backing', { key: 'backing', summary: 'where the two sides are', values: WORDS.backing.join(', ') }],
+  ['interface', { key: 'interface', summary: 'what maps for DMA', values: WORDS.interface.join(', ') }],
 ]);
 
 /**
@@ -87,12 +116,17 @@ function parseValue(key: keyof Axes, text: string): Axes[keyof Axes] | undefined
   switch (key) {
     case 'attributes':
     case 'discard':
+    case 'dma':
       return GRANULARITIES.get(text.toLowerCase());
     case 'discardShared':
     case 'discardPrivate':
       return parseDiscard(text);
     case 'allocation':
-      return text === 'fault' || text === 'allocate' ? text : undefined;
+    case 'dmaPolicy':
+    case 'order':
+    case 'backing':
+    case 'interface':
+      return WORDS[key].find((word) => word === text);
   }
 }
 

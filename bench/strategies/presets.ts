@@ -21,6 +21,11 @@ const EAGER: Axes = {
   discardShared: { kind: 'eager' },
   discardPrivate: { kind: 'eager' },
   allocation: 'fault',
+  dma: 4096,
+  dmaPolicy: 'map-shared',
+  order: 'convert-unmap',
+  backing: 'two-copies',
+  interface: 'given',
 };
 
 const LAZY = { kind: 'lazy', limitBytes: 64 * 2 ** 20, batchBytes: 16 * 2 ** 20 } as const;
@@ -49,6 +54,42 @@ export const PRESETS: readonly Preset[] = [
     summary: 'both sides are kept until 64M wait, then the oldest 16M are given back',
     imitates: 'the batched discard that the same mail proposes; the limits are chosen here',
     axes: { ...EAGER, discardShared: LAZY, discardPrivate: LAZY },
+  },
+  {
+    name: 'qemu-10.1',
+    summary: 'attributes, then DMA (4K maps, one unmap), then discard of the other side',
+    imitates: "QEMU from 10.1 on: kvm_convert_memory, RamBlockAttributes and VFIO's listener",
+    axes: EAGER,
+  },
+  {
+    name: 'cloud-hypervisor-53',
+    summary: 'attributes; private memory is discarded, shared memory kept; all memory is mapped for DMA',
+    imitates: 'cloud-hypervisor v53 (hypervisor/src/kvm, sev_snp): whole regions are mapped, and stay',
+    axes: { ...EAGER, discardShared: { kind: 'never' }, dmaPolicy: 'map-all', dma: Infinity },
+  },
+  {
+    name: 'dma-2m',
+    summary: 'as qemu-10.1 with mappings of 2M: what cannot be unmapped in part fails',
+    imitates: 'what larger mappings would save, and what they break',
+    axes: { ...EAGER, dma: 2_097_152 },
+  },
+  {
+    name: 'dma-request',
+    summary: 'as qemu-10.1 with one mapping per request',
+    imitates: 'the same, as far as it goes',
+    axes: { ...EAGER, dma: Infinity },
+  },
+  {
+    name: 'in-place',
+    summary: 'a range changes sides in its guest_memfd: unmapped for DMA first, nothing discarded',
+    imitates: 'a VMM for the in-place conversion series (KVM_SET_MEMORY_ATTRIBUTES2, not in a release yet)',
+    axes: {
+      ...EAGER,
+      backing: 'in-place',
+      order: 'unmap-convert',
+      discardShared: { kind: 'never' },
+      discardPrivate: { kind: 'never' },
+    },
   },
 ];
 

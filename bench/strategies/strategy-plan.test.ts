@@ -16,7 +16,17 @@ function backend(abilities: Partial<BackendAbilities> = {}): Backend {
     summary: '',
     standIn: false,
     vmType: null,
-    abilities: { attributes: true, privateTouch: true, privateKind: 'gmem', sharedFile: true, ...abilities },
+    guest: null,
+    dma: null,
+    abilities: {
+      attributes: true,
+      inPlace: false,
+      preFault: false,
+      privateTouch: true,
+      privateKind: 'gmem',
+      sharedFile: true,
+      ...abilities,
+    },
     leftOut: [],
     setUp: () => undefined,
   };

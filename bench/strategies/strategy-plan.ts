@@ -1,4 +1,7 @@
 import { type Backend, ObjectNumber } from '../../capture/backends/backend.ts';
+import { slotOperands } from '../../capture/backends/gmem-vm.ts';
+import { parseDmaInterface } from '../../capture/dma/open.ts';
+import type { DmaInterface, DmaTarget, MemoryPart } from '../../capture/dma/target.ts';
 import type { Plan } from '../../capture/plan.ts';
 import {
   type ConvertRequest,
@@ -13,6 +16,7 @@ import type { SlotRange } from '../../capture/trace/metadata.ts';
 import { CvmtraceError, type OpBatch } from '../../native/index.ts';
 import type { Axes, Discard, Granularity } from './axes.ts';
 import { describeStrategy, type Strategy } from './presets.ts';
+import { DmaTracker } from './dma-tracker.ts';
 import { PendingDiscards } from './pending-discards.ts';
 
 /** Most operations in one request: 80 bytes each on the way in, and the executor runs a request without a pause. */
@@ -23,18 +27,18 @@ const MADV_DONTNEED = 4;
 /** MADV_POPULATE_WRITE of madvise(2): how anonymous memory is allocated. */
 const MADV_POPULATE_WRITE = 23;
 
-/** A part of a range that lies in one slot. */
-interface SlotPart {
-  readonly gpa: number;
-  readonly len: number;
-  readonly offset: number;
-}
-
-/** Answers requests as the axes say, with what the backend can do; the order is attributes, discard, allocate, as QEMU's. */
+/**
+ * Answers requests as the axes say, with what the backend can do. The order is QEMU's (kvm_convert_memory): attributes, DMA, discard of the other
+ * side, allocation; with order=unmap-convert what becomes private is unmapped first.
+ */
 export class StrategyPlan implements Plan {
   readonly #axes: Axes;
   readonly #backend: Backend;
   readonly #slots: readonly SlotRange[];
+  readonly #dma: DmaTarget | null;
+  /** What devices may use: nothing at first. */
+  readonly #tracker = new DmaTracker();
+  #slotsAdded = 0;
   /** Memory by the side that it is on, of ranges that are on the other side now. */
   readonly #pending = { private: new PendingDiscards(), shared: new PendingDiscards() };
 
@@ -42,6 +46,19 @@ export class StrategyPlan implements Plan {
     this.#axes = axes;
     this.#backend = backend;
     this.#slots = [...slots].sort((a, b) => a.gpa - b.gpa);
+    assertSupported(axes, backend);
+    this.#dma = axes.dmaPolicy === 'none' ? null : backend.dma;
+  }
+
+  setUp(batch: OpBatch): void {
+    const dma = this.#dma;
+    if (this.#axes.dmaPolicy !== 'map-all' || !dma) return;
+    for (const slot of this.#slots) dma.map(batch, slot, this.#shared, 0);
+  }
+
+  /** Number of the object that holds shared memory. */
+  get #shared(): number {
+    return this.#axes.backing === 'in-place' ? ObjectNumber.private : ObjectNumber.shared;
   }
 
   /** Bytes of a side that wait to be given back. */
@@ -64,7 +81,8 @@ export class StrategyPlan implements Plan {
 
   #convert(request: ConvertRequest, batch: OpBatch): void {
     const { gpa, len, to, vcpu } = request;
-    const calls = len / Math.min(this.#axes.attributes, len) + (2 * len) / Math.min(this.#axes.discard, len);
+    const mappings = this.#dma && this.#axes.dmaPolicy === 'map-shared' ? len / Math.min(this.#axes.dma, len) : 0;
+    const calls = len / Math.min(this.#axes.attributes, len) + (2 * len) / Math.min(this.#axes.discard, len) + mappings;
     if (calls > MAX_OPS_PER_REQUEST) {
       throw new CvmtraceError('USAGE', `a request of ${len} bytes would take about ${Math.ceil(calls)} calls`, {
         hint: `one request may take ${MAX_OPS_PER_REQUEST}; choose a coarser granularity, 2m or request`,
@@ -73,6 +91,7 @@ export class StrategyPlan implements Plan {
     const toPrivate = to === 'private';
     if (request.trigger === 'vmm') {
       this.#setAttributes(request, batch);
+      this.#mapOrUnmap(request, batch);
       return;
     }
     const exit = batch.push(request.trigger, {
@@ -84,19 +103,70 @@ export class StrategyPlan implements Plan {
       paceNs: request.paceNs,
       vcpu,
     });
+    if (request.trigger === 'exit_memory_fault' && this.#backend.guest) this.#addSlot(request, batch);
+    const first = toPrivate && this.#axes.order === 'unmap-convert';
+    if (first) this.#mapOrUnmap(request, batch);
     this.#setAttributes({ ...request, paceNs: 0 }, batch);
+    if (!first) this.#mapOrUnmap(request, batch);
     const from: Side = toPrivate ? 'shared' : 'private';
     this.#discard(from, gpa, len, vcpu, batch);
     this.#pending[to].withdraw(gpa, gpa + len);
-    if (this.#axes.allocation === 'allocate') {
-      for (const part of this.#inSlots(gpa, len)) this.#call('allocate', to, part, vcpu, batch);
-    }
+    this.#allocate(request, batch);
     batch.closeExit(exit);
   }
 
+  /** A guest's fault where it has no slot yet. */
+  #addSlot({ gpa, len, vcpu }: ConvertRequest, batch: OpBatch): void {
+    for (const part of this.#inSlots(gpa, len)) {
+      // Numbers of slots are the VM's, so that plans of several vCPUs count in steps of their number.
+      const number = this.#slotsAdded++ * (this.#backend.guest?.vcpus ?? 1) + vcpu;
+      batch.push('kvm_set_user_memory_region2', { ...slotOperands(part, number), vcpu });
+    }
+  }
+
+  #mapOrUnmap({ gpa, len, to, vcpu }: ConvertRequest, batch: OpBatch): void {
+    const dma = this.#dma;
+    if (!dma || this.#axes.dmaPolicy !== 'map-shared') return;
+    for (const part of this.#inSlots(gpa, len)) {
+      for (const range of this.#tracker.change(part.gpa, part.len, to)) {
+        const changed = { ...range, offset: part.offset + range.gpa - part.gpa };
+        if (to === 'private') {
+          dma.unmap(batch, changed, vcpu);
+          continue;
+        }
+        for (const piece of cut(range.gpa, range.len, this.#axes.dma))
+          dma.map(batch, { ...piece, offset: changed.offset + piece.gpa - range.gpa }, this.#shared, vcpu);
+      }
+    }
+  }
+
+  #allocate({ gpa, len, to, vcpu }: ConvertRequest, batch: OpBatch): void {
+    if (this.#axes.allocation === 'fault') return;
+    for (const part of this.#inSlots(gpa, len)) {
+      if (this.#axes.allocation === 'allocate') this.#call('allocate', to, part, vcpu, batch);
+      else batch.push('kvm_pre_fault_memory', { obj: ObjectNumber.vcpu + vcpu, gpa: part.gpa, len: part.len, vcpu });
+    }
+  }
+
   #setAttributes({ gpa, len, to, vcpu, paceNs }: ConvertRequest, batch: OpBatch): void {
-    if (!this.#backend.abilities.attributes) return;
     const attrs = to === 'private' ? MEMORY_PRIVATE : 0;
+    if (this.#axes.backing === 'in-place') {
+      for (const part of this.#inSlots(gpa, len)) {
+        for (const piece of cut(part.gpa, part.len, this.#axes.attributes)) {
+          const offset = part.offset + piece.gpa - part.gpa;
+          batch.push('kvm_set_memory_attributes2', {
+            obj: ObjectNumber.private,
+            ...piece,
+            offset,
+            attrs,
+            flags: 0,
+            vcpu,
+          });
+        }
+      }
+      return;
+    }
+    if (!this.#backend.abilities.attributes) return;
     let pauseNs = paceNs;
     for (const piece of cut(gpa, len, this.#axes.attributes)) {
       batch.push('kvm_set_memory_attributes', {
@@ -127,7 +197,7 @@ export class StrategyPlan implements Plan {
     }
   }
 
-  #call(what: 'discard' | 'allocate', side: Side, part: SlotPart, vcpu: number, batch: OpBatch): void {
+  #call(what: 'discard' | 'allocate', side: Side, part: MemoryPart, vcpu: number, batch: OpBatch): void {
     const { abilities } = this.#backend;
     const gmem = side === 'private' && abilities.privateKind === 'gmem';
     const file = side === 'private' || abilities.sharedFile;
@@ -140,13 +210,15 @@ export class StrategyPlan implements Plan {
   }
 
   #touch(request: TouchRequest, batch: OpBatch): void {
-    const { abilities } = this.#backend;
+    const { abilities, guest } = this.#backend;
     if (request.side === 'private' && !abilities.privateTouch) return;
-    const op = request.side === 'private' && abilities.privateKind === 'gmem' ? 'gmem_touch' : 'ram_touch';
+    const inGmem =
+      this.#axes.backing === 'in-place' || (request.side === 'private' && abilities.privateKind === 'gmem');
+    const op = guest ? 'guest_touch' : inGmem ? 'gmem_touch' : 'ram_touch';
     let paceNs = request.paceNs;
     for (const part of this.#inSlots(request.gpa, request.len)) {
       batch.push(op, {
-        obj: ObjectNumber[request.side],
+        obj: request.side === 'shared' ? this.#shared : ObjectNumber.private,
         ...part,
         flags: request.write ? 1 : 0,
         paceNs,
@@ -157,7 +229,7 @@ export class StrategyPlan implements Plan {
   }
 
   /** The parts of a range that are in slots: a request may cover MMIO or a hole, where there is nothing to discard or allocate. */
-  *#inSlots(gpa: number, len: number): Generator<SlotPart> {
+  *#inSlots(gpa: number, len: number): Generator<MemoryPart> {
     for (const slot of this.#slots) {
       if (slot.gpa >= gpa + len) return;
       const start = Math.max(gpa, slot.gpa);
@@ -165,6 +237,36 @@ export class StrategyPlan implements Plan {
       if (start < end) yield { gpa: start, len: end - start, offset: slot.offset + start - slot.gpa };
     }
   }
+}
+
+/** @throws CvmtraceError UNAVAILABLE for what the backend cannot do */
+function assertSupported(axes: Axes, backend: Backend): void {
+  if (axes.backing === 'in-place' && !backend.abilities.inPlace) {
+    throw new CvmtraceError(
+      'UNAVAILABLE',
+      `backend ${backend.name} cannot convert in place: this kernel has no KVM_SET_MEMORY_ATTRIBUTES2`,
+      {
+        hint: 'it is a proposal that no release has; run --scenario in-place shows what can be had without it',
+      },
+    );
+  }
+  if (axes.allocation === 'pre-fault' && !(backend.abilities.preFault && backend.guest)) {
+    throw new CvmtraceError(
+      'UNAVAILABLE',
+      `backend ${backend.name} cannot pre-fault${backend.abilities.preFault ? ' without a vCPU' : ''}`,
+      {
+        hint: 'KVM_PRE_FAULT_MEMORY needs Linux 6.11, two-dimensional paging and a vCPU: --backend sw-protected --guest',
+      },
+    );
+  }
+}
+
+/** What maps for DMA under a strategy: its own interface, or what --dma says. */
+export function strategyInterface(strategy: Strategy, given: string | undefined): DmaInterface | undefined {
+  const { interface: own, dmaPolicy } = strategy.axes;
+  if (dmaPolicy === 'none') return undefined;
+  if (own !== 'given') return own;
+  return given === undefined ? undefined : parseDmaInterface(given);
 }
 
 /** What `runWorkload` needs of a strategy: its plans, and its name and axes for the metadata. */

@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { generateTrace } from '../../datasets/generate.ts';
+import { PACKAGE_ROOT } from '../../native/index.ts';
 import type { Suite } from './suite.ts';
 
 const GIB = 1024 ** 3;
@@ -28,7 +29,12 @@ export const bigTraceSuite: Suite = {
       const { sizeBytes } = await generateTrace(path, { rows, seed: 1, force: true });
       onProgress?.(`analysing ${(sizeBytes / GIB).toFixed(1)} GiB`);
       // A process of its own, so that its peak is the report's and not the generator's.
-      const child = join(import.meta.dirname, `big-trace-child${extname(import.meta.filename)}`);
+      const child = join(
+        PACKAGE_ROOT,
+        // Built, the command line is one file, and this program stands beside it.
+        import.meta.filename.endsWith('.ts') ? 'bench' : 'dist/bench',
+        `suites/big-trace-child${extname(import.meta.filename)}`,
+      );
       const { stdout } = await promisify(execFile)(
         process.execPath,
         [child, path, String(MEMORY_LIMIT_BYTES), folder],

@@ -32,7 +32,7 @@ export const replaySetUpSuite: Suite = {
           async () => {
             const session = native.createSession();
             const batch = new OpBatch();
-            backend.setUp(batch, slots);
+            backend.setUp(batch, { slots });
             const { failures } = await session.execute(batch.words);
             await session.close();
             if (failures > 0) throw new Error(`the set-up of ${slotsEnd(slots)} bytes failed`);

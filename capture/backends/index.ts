@@ -2,10 +2,14 @@ import { CvmtraceError, type Native } from '../../native/index.ts';
 import { unknownName } from '../unknown-name.ts';
 import type { Backend, BackendKind } from './backend.ts';
 import { guestMemfd } from './guest-memfd.ts';
+import { swProtected } from './sw-protected.ts';
+import { snp, tdx } from './tee.ts';
 import { twoMemfd } from './two-memfd.ts';
 
-/** Best first: `auto` takes the first that this host can open. */
-export const BACKENDS: readonly BackendKind[] = [guestMemfd, twoMemfd];
+/** Those that `auto` chooses from, best first: it takes the first that this host can open. */
+const AUTOMATIC: readonly BackendKind[] = [swProtected, guestMemfd, twoMemfd];
+
+export const BACKENDS: readonly BackendKind[] = [...AUTOMATIC, snp, tdx];
 
 /**
  * Opens a backend by name, or the best that works for `auto`.
@@ -18,7 +22,7 @@ export async function openBackend(name: string, native: Native): Promise<Backend
     throw unknownName('backend', name, ['auto', ...BACKENDS.map((candidate) => candidate.name)]);
   }
   const passedOver: { readonly name: string; readonly error: CvmtraceError }[] = [];
-  for (const kind of BACKENDS) {
+  for (const kind of AUTOMATIC) {
     try {
       return withReasons(await kind.open(native), passedOver);
     } catch (error) {

@@ -24,13 +24,22 @@ export const twoMemfd: BackendKind = {
       summary: SUMMARY,
       standIn: true,
       vmType: null,
-      abilities: { attributes: false, privateTouch: true, privateKind: 'ram', sharedFile: true },
+      guest: null,
+      dma: null,
+      abilities: {
+        attributes: false,
+        inPlace: false,
+        preFault: false,
+        privateTouch: true,
+        privateKind: 'ram',
+        sharedFile: true,
+      },
       leftOut: [
         { step: 'guest-memfd', reason: 'the private side is a memfd that stands in for a guest_memfd' },
         { step: 'attributes', reason: 'there is no VM whose attributes could be set' },
         { step: 'vcpu-exit', reason: 'no guest runs: a stall has neither the exit nor the entry of a vCPU in it' },
       ],
-      setUp(batch, slots) {
+      setUp(batch, { slots }) {
         const len = slotsEnd(slots);
         batch.push('ram_create', { obj: ObjectNumber.shared, len, flags: RamFlag.memfd }, 'shared');
         batch.push('ram_create', { obj: ObjectNumber.private, len, flags: RamFlag.memfd }, 'private');

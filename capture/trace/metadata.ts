@@ -80,6 +80,8 @@ export interface KnownMetadata {
   readonly strategy?: { readonly name: string; readonly axes: Readonly<Record<string, string>> };
   /** standIn: the private side is not a guest_memfd; numbers from it carry that word. */
   readonly backend?: { readonly name: string; readonly standIn: boolean };
+  /** Where memory was mapped for devices; absent: nowhere. device: PCI address or IOMMU group, null for a mock. */
+  readonly dma?: { readonly interface: string; readonly device: string | null; readonly addressing: string };
   readonly pacing?: { readonly mode: 'asap' | 'absolute' | 'relative'; readonly factor: number };
   /** Which trace was replayed, and which repetition this is (from 1; 0 is the memory round, whose times are not used). */
   readonly replay?: { readonly of: string; readonly round: number };

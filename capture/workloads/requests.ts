@@ -1,5 +1,12 @@
 /** The requests that every workload is made of. All are of vCPU 0: firmware and early boot run on one. */
-import { PAGE_BYTES, type ConvertRequest, type MarkRequest, type Side, type TouchRequest } from '../request.ts';
+import {
+  type GuestRequest,
+  PAGE_BYTES,
+  type ConvertRequest,
+  type MarkRequest,
+  type Side,
+  type TouchRequest,
+} from '../request.ts';
 
 /** Guest-physical memory, bytes in whole pages. */
 export interface Range {
@@ -31,4 +38,15 @@ export function mark(name: string): MarkRequest {
 export function firstPercent({ gpa, len }: Range, percent: number): Range | undefined {
   const pages = Math.ceil((len / PAGE_BYTES) * (percent / 100));
   return pages > 0 ? { gpa, len: pages * PAGE_BYTES } : undefined;
+}
+
+/** A stream as one of several vCPUs has it: its memory begins at `base`, and phases are those of the first vCPU. */
+export function* onVcpu(requests: Iterable<GuestRequest>, vcpu: number, base: number): Generator<GuestRequest> {
+  for (const request of requests) {
+    if (request.kind === 'mark') {
+      if (vcpu === 0) yield request;
+    } else {
+      yield { ...request, vcpu, gpa: base + request.gpa };
+    }
+  }
 }

@@ -35,6 +35,8 @@ export interface Workload {
   /** The real thing that it imitates, and where that is described. */
   readonly imitates: { readonly what: string; readonly source: string };
   readonly parameters: readonly Parameter[];
+  /** True if the guest asks by faulting on memory that it has no slot for yet: each range once, and only to private. */
+  readonly faults?: boolean;
   /**
    * The requests, lazily; every iteration starts anew. Settings are checked when this is called.
    * @throws CvmtraceError USAGE if a setting is out of range or the memory too small.

@@ -1,13 +1,17 @@
 import { basename } from 'node:path';
 import { Option } from 'commander';
 import { parseStrategy, PRESETS } from '../../bench/strategies/presets.ts';
-import { underStrategy } from '../../bench/strategies/strategy-plan.ts';
+import { strategyInterface, underStrategy } from '../../bench/strategies/strategy-plan.ts';
+import type { Backend } from '../../capture/backends/backend.ts';
 import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
-import { runWorkload } from '../../capture/run-workload.ts';
+import { withGuest } from '../../capture/backends/with-guest.ts';
+import { openWithDma } from '../../capture/dma/open.ts';
+import { DMA_INTERFACES } from '../../capture/dma/target.ts';
+import { runWorkload, slotsOf } from '../../capture/run-workload.ts';
 import { formatParameter, parseParameters } from '../../capture/workloads/parameter.ts';
 import { findWorkload, WORKLOADS } from '../../capture/workloads/registry.ts';
 import { countRequests } from '../../capture/workloads/workload.ts';
-import { CvmtraceError, loadNative } from '../../native/index.ts';
+import { CvmtraceError, loadNative, type Native } from '../../native/index.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { formatCount } from '../format-count.ts';
 import { sizeOption, countOption } from '../option-values.ts';
@@ -24,6 +28,11 @@ interface RunOptions {
   readonly seed: number;
   readonly pace: string;
   readonly param?: readonly string[];
+  readonly guest: boolean;
+  readonly vcpus: number;
+  readonly dma?: string;
+  readonly device?: string;
+  readonly bindDevice: boolean;
 }
 
 const DETAILS = `\
@@ -63,6 +72,10 @@ export const runVerb = defineVerb<RunOptions>({
       'cvmtrace run swiotlb --strategy upm-eager,discard=4k -o swiotlb.arrow',
       'one large conversion, discarded page by page',
     ],
+    [
+      'cvmtrace run boot --backend sw-protected --guest --vcpus 2 --dma mock -o guest.arrow',
+      'two vCPUs ask for themselves, and what is shared is mapped for a mock device (in cvmtrace lab run)',
+    ],
   ],
   declare: (command) =>
     command
@@ -78,7 +91,17 @@ export const runVerb = defineVerb<RunOptions>({
         "recorded (with the workload's think times), asap (without), or a factor of the times",
         'recorded',
       )
-      .option('--param <name=value...>', "the workload's own parameters, see above"),
+      .option('--param <name=value...>', "the workload's own parameters, see above")
+      .option('--guest', 'run a guest that performs the requests, so that exits are real', false)
+      .option(
+        '--vcpus <n>',
+        'vCPUs of --guest, each with the workload in its part of memory',
+        countOption('--vcpus', 1),
+        1,
+      )
+      .option('--dma <dma>', `map what is shared for a device: ${DMA_INTERFACES.join(', ')}`)
+      .option('--device <device>', 'the device for --dma, as PCI address or IOMMU group; bound to vfio-pci')
+      .option('--bind-device', 'bind the device to vfio-pci for this run, and give it back', false),
   run,
 });
 
@@ -90,7 +113,16 @@ async function run(context: VerbContext, [name = '']: readonly string[], options
   const settings = { memoryBytes: options.memory, seed: options.seed, parameters };
   const requests = countRequests(workload, settings);
   const native = loadNative();
-  const backend = await openBackend(options.backend, native);
+  if (!options.guest && options.vcpus !== 1)
+    throw new CvmtraceError('USAGE', '--vcpus needs --guest', {
+      hint: 'without a guest, requests are made up for one vCPU',
+    });
+  using opened = await openWithDma(await openForRun(options, native), native, {
+    ...options,
+    dma: strategyInterface(strategy, options.dma),
+    slots: slotsOf(settings),
+  });
+  const { backend } = opened;
   const progress = startProgress(context, requests, workload.name);
   const summary = await runWorkload({
     native,
@@ -127,4 +159,9 @@ async function run(context: VerbContext, [name = '']: readonly string[], options
     });
   }
   return ExitStatus.done;
+}
+
+async function openForRun({ backend, guest, vcpus }: RunOptions, native: Native): Promise<Backend> {
+  const opened = await openBackend(backend, native);
+  return guest ? withGuest(opened, native, vcpus) : opened;
 }
