@@ -75,7 +75,7 @@ export interface ExecuteOptions {
 export interface GuestPlan {
   /** Object number of the VM. */
   readonly vm: number;
-  /** The memory of the guest program: number of its ram object, and where the VM has it. The same for all runs of a vCPU, in the same order. */
+  /** The memory of the guest program: number of its ram object, and where the VM has it. What it holds is made anew for each run. */
   readonly memory: { readonly obj: number; readonly gpa: number };
   /** Object number of each vCPU, and the batch that it performs. */
   readonly vcpus: readonly { readonly obj: number; readonly words: Float64Array }[];

@@ -18,6 +18,13 @@ namespace {
 // Hypercalls that exit to user space: KVM_HC_MAP_GPA_RANGE.
 constexpr uint64_t kExitHypercalls = 1u << 12;
 
+bool EnableCap(const Object& vm, uint32_t capability, uint64_t argument) {
+  kvm_enable_cap enable = {};
+  enable.cap = capability;
+  enable.args[0] = argument;
+  return ::ioctl(vm.fd.get(), KVM_ENABLE_CAP, &enable) == 0;
+}
+
 }  // namespace
 
 void GuestThreads::Run(GuestRun& run, uint64_t absolute_start_ns) {
@@ -77,10 +84,10 @@ std::optional<Error> GuestThreads::Prepare(const GuestRun& run, std::optional<Gu
     workers->push_back(worker.value());
   }
 
-  kvm_enable_cap exit_hypercall = {};
-  exit_hypercall.cap = KVM_CAP_EXIT_HYPERCALL;
-  exit_hypercall.args[0] = kExitHypercalls;
-  if (::ioctl(vm->fd.get(), KVM_ENABLE_CAP, &exit_hypercall) < 0) {
+  // Where KVM does not know the hypercall instruction it is to be an exception. KVM would patch it instead, for ever if
+  // it is a KVM without hardware virtualisation. One that is too old to be asked, before Linux 5.19, is not such a one.
+  EnableCap(*vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN);
+  if (!EnableCap(*vm, KVM_CAP_EXIT_HYPERCALL, kExitHypercalls)) {
     return LastError("ioctl(KVM_ENABLE_CAP)", "KVM_CAP_EXIT_HYPERCALL");
   }
   (*area)->Write();

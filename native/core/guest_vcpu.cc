@@ -26,8 +26,7 @@ constexpr uint64_t kRflags = 0x2;      // its fixed bit: interrupts are off
 // Of several readings the one that took least is taken: the others were interrupted.
 constexpr int kClockReadings = 8;
 
-// AMD's instruction, and that of the vendors that follow it, is vmmcall. KVM would patch the wrong one, but that is a
-// write to the program that all vCPUs run.
+// AMD's instruction, and that of the vendors that follow it, is vmmcall.
 bool UsesVmcall() {
   unsigned eax = 0;
   unsigned name[3] = {};

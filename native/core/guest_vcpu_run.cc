@@ -20,6 +20,8 @@ namespace {
 constexpr double kTscTolerance = 0.05;
 constexpr uint64_t kTscSlackNs = 5'000'000;
 
+constexpr uint64_t kInvalidOpcode = 6;
+
 // After so long, the frequency that was seen is better than the stated one.
 constexpr uint64_t kMeasuredAfterNs = 50'000'000;
 
@@ -87,7 +89,7 @@ std::optional<Error> VcpuRun::Run() {
   vcpu_.Settle();
   CatchUp();
   if (caught_up_ < requests_.size() && rows_ > requests_[caught_up_].first) TakeLag(caught_up_);
-  ConvertTouchTimes();
+  ConvertTimes();
   batch_.rows = rows_;
   batch_.stopped = rows_ < batch_.count();
   return failure_;
@@ -250,6 +252,9 @@ void VcpuRun::OnPort() {
 
 void VcpuRun::OnException() {
   const GuestControl& control = vcpu_.control();
+  const bool at_hypercall = control.vector == kInvalidOpcode && caught_up_ < requests_.size() &&
+                            batch_.op_row(requests_[caught_up_].first).op == Op::exit_map_gpa_range;
+  if (at_hypercall) return Fail("this KVM does not know the hypercall instruction of the host's processor");
   Fail(Format("exception %llu (error code 0x%llx) at rip 0x%llx, cr2 0x%llx; ", Hex(control.vector),
               Hex(control.error_code), Hex(control.rip), Hex(control.cr2)) +
        vcpu_.DescribeRegisters());
@@ -366,7 +371,7 @@ void VcpuRun::CatchUp() {
   }
 }
 
-// Times are ticks until both ends of the run are known.
+// Times of the guest are ticks until both ends of the run are known.
 void VcpuRun::TakeTouch(OpRow& row, const GuestRequest& done) {
   row.ts_ns = static_cast<uint64_t>(done.start);
   row.dur_ns = static_cast<uint64_t>(done.end - done.start);
@@ -377,12 +382,11 @@ void VcpuRun::TakeLag(size_t index) {
   OpRow& row = batch_.op_row(requests_[index].first);
   if (!row.pace_ns) return;
   const GuestRequest& request = vcpu_.list()[index];
-  const auto ticks = static_cast<double>(std::max<int64_t>(request.start - request.due, 0));
-  row.lag_ns = static_cast<uint64_t>(ticks / ticks_per_ns_);
+  row.lag_ns = static_cast<uint64_t>(request.due);
   row.present |= present::lag_ns;
 }
 
-void VcpuRun::ConvertTouchTimes() {
+void VcpuRun::ConvertTimes() {
   const ClockPair end = vcpu_.ReadClocks();
   const auto ticks = static_cast<double>(end.tsc - start_.tsc);
   const auto ns = static_cast<double>(end.ns - start_.ns);
@@ -392,13 +396,21 @@ void VcpuRun::ConvertTouchTimes() {
                 ns));
   }
   const double ns_per_tick = ticks > 0 ? ns / ticks : 0;
-  const uint64_t start_ns = start_.ns - context_.clock_base_ns;
+  const auto at = [&](uint64_t tsc) {
+    const double since_base = static_cast<double>(start_.ns - context_.clock_base_ns) +
+                              static_cast<double>(static_cast<int64_t>(tsc) - start_.tsc) * ns_per_tick;
+    return static_cast<uint64_t>(std::max(since_base, 0.0));
+  };
   for (size_t i = 0; i < rows_; ++i) {
     OpRow& row = batch_.op_row(i);
-    if (row.op != Op::guest_touch) continue;
-    const auto since = static_cast<double>(static_cast<int64_t>(row.ts_ns) - start_.tsc);
-    row.ts_ns = start_ns + static_cast<uint64_t>(std::max(since, 0.0) * ns_per_tick);
-    row.dur_ns = static_cast<uint64_t>(static_cast<double>(row.dur_ns) * ns_per_tick);
+    if (row.op == Op::guest_touch) {
+      row.ts_ns = at(row.ts_ns);
+      row.dur_ns = static_cast<uint64_t>(static_cast<double>(row.dur_ns) * ns_per_tick);
+    }
+    if (row.present & present::lag_ns) {
+      const uint64_t due = at(row.lag_ns);
+      row.lag_ns = row.ts_ns > due ? row.ts_ns - due : 0;
+    }
   }
 }
 

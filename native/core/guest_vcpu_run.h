@@ -72,7 +72,7 @@ class VcpuRun {
   uint16_t RunRows(size_t first, size_t end);
   void Answer(Request& request, uint64_t exit_ns);
   void CountFailure();
-  void ConvertTouchTimes();
+  void ConvertTimes();
   std::string Where() const;
 
   const GuestRunContext& context_;
