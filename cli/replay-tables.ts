@@ -8,6 +8,9 @@ import { formatDuration } from './format-duration.ts';
 import { formatTable } from './format-table.ts';
 import type { Style } from './style.ts';
 
+const MAPS = /^(vfio_map_dma|iommufd_ioas_map)$/;
+const UNMAPS = /^(vfio_unmap_dma|iommufd_ioas_unmap)$/;
+
 /** The comparison of a replay, as text. */
 export function formatReplay(report: ReplayReport, style: Style): string {
   // A number from an emulator or a stand-in says so in its own cell, so that a copied line cannot lose it.
@@ -26,6 +29,7 @@ export function formatReplay(report: ReplayReport, style: Style): string {
     ...vcpuTable(report, time, style),
     style.heading('Memory'),
     memoryTable(report, qualified),
+    ...dmaTable(report, style),
     style.heading('Operations per run'),
     operationTable(report),
   ].join('\n');
@@ -175,6 +179,34 @@ function memoryTable(report: ReplayReport, qualified: (text: string) => string):
       ];
     }),
   );
+}
+
+/** Mappings for DMA, where a strategy has any. */
+function dmaTable({ strategies }: ReplayReport, style: Style): string[] {
+  const mapping = strategies.flatMap((strategy) => (strategy.dma ? [{ ...strategy, dma: strategy.dma }] : []));
+  if (mapping.length === 0) return [];
+  const perRun = (strategy: StrategyResult, what: RegExp, of: 'perRun' | 'failuresPerRun'): string =>
+    formatCount(sum(strategy.operations.filter(({ op }) => what.test(op)).map((operation) => operation[of])));
+  return [
+    style.heading('Mappings for DMA, per run'),
+    formatTable(
+      [
+        { title: 'STRATEGY' },
+        { title: 'INTERFACE' },
+        ...['MAPS', 'FAILED', 'UNMAPS', 'FAILED', 'LIVE, PEAK', 'LEFT AT THE END'].map(right),
+      ],
+      mapping.map((strategy) => [
+        strategy.name,
+        strategy.dma.interface,
+        perRun(strategy, MAPS, 'perRun'),
+        perRun(strategy, MAPS, 'failuresPerRun'),
+        perRun(strategy, UNMAPS, 'perRun'),
+        perRun(strategy, UNMAPS, 'failuresPerRun'),
+        formatCount(strategy.dma.peakMappings),
+        `${formatCount(strategy.dma.left.entries)} of ${formatBytes(strategy.dma.left.bytes)}`,
+      ]),
+    ),
+  ];
 }
 
 function operationTable({ strategies }: ReplayReport): string {

@@ -38,7 +38,7 @@ with calls as (
   from events
   where op in (
     'exit_map_gpa_range', 'exit_memory_fault', 'kvm_set_memory_attributes', 'kvm_set_memory_attributes2', 'gmem_punch_hole', 'ram_punch_hole',
-    'ram_madvise', 'gmem_allocate', 'ram_allocate', 'kvm_pre_fault_memory', 'gmem_touch', 'ram_touch', 'vfio_map_dma', 'vfio_unmap_dma',
+    'ram_madvise', 'gmem_allocate', 'ram_allocate', 'kvm_pre_fault_memory', 'gmem_touch', 'ram_touch', 'guest_touch', 'vfio_map_dma', 'vfio_unmap_dma',
     'iommufd_ioas_map', 'iommufd_ioas_map_file', 'iommufd_ioas_unmap', 'iommufd_ioas_copy', 'iommufd_hwpt_invalidate'
   )
 )
@@ -60,7 +60,7 @@ from (
       when op in ('kvm_set_memory_attributes', 'kvm_set_memory_attributes2') then 'attribute'
       when op in ('gmem_punch_hole', 'ram_punch_hole', 'ram_madvise') then 'discard'
       when op in ('gmem_allocate', 'ram_allocate', 'kvm_pre_fault_memory') then 'allocate'
-      when op in ('gmem_touch', 'ram_touch') then 'touch'
+      when op in ('gmem_touch', 'ram_touch', 'guest_touch') then 'touch'
       else 'dma'
     end as part,
     case

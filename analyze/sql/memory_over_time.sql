@@ -3,7 +3,7 @@
 -- A page is private or shared by the last successful conversion that covered it; before the first one it is neither. It is held on a side from an
 -- allocation or an access there until a hole is punched or its pages are given back (madvise DONTNEED on anonymous memory, REMOVE). Only rows
 -- with errno 0 and with a gpa count. Conversions count from their request's start. gmem_* is the private side; ram_* is the side that the object's
--- `ram_create` says, shared without it. A read of anonymous memory holds nothing: it maps the zero page.
+-- `ram_create` says, shared without it; guest_touch is the side of its object. A mapping for DMA pins its pages, so that they are held. A read of anonymous memory holds nothing: it maps the zero page.
 --
 -- @column trace               number of the trace
 -- @column seq                 row after which it is so
@@ -14,9 +14,11 @@
 -- @column shared_held_bytes   memory held on the shared side, bytes
 -- @column doubly_held_bytes   memory held on both sides, bytes
 create or replace view _ram_objects as
-select trace, obj, bool_or(detail = 'private') as is_private, bool_or((flags & 1) <> 0) as is_file
+select
+  trace, obj, bool_or(op = 'kvm_create_guest_memfd' or detail = 'private') as is_private,
+  bool_or(op = 'kvm_create_guest_memfd' or (flags & 1) <> 0) as is_file
 from events
-where op = 'ram_create' and errno = 0
+where op in ('ram_create', 'kvm_create_guest_memfd') and errno = 0
 group by trace, obj;
 
 -- What is held: the side, and whether it is from now on.
@@ -24,14 +26,14 @@ create or replace view _held_changes as
 select
   e.trace, e.seq, _known_ns(e.ts_ns) as ts_ns, e.gpa, _past(e.gpa, e.len) as past,
   e.op in ('gmem_allocate', 'gmem_punch_hole', 'gmem_touch') or coalesce(o.is_private, false) as is_private,
-  e.op in ('gmem_allocate', 'ram_allocate', 'gmem_touch', 'ram_touch') as is_held
+  e.op not in ('gmem_punch_hole', 'ram_punch_hole', 'ram_madvise') as is_held
 from events e
 left join _ram_objects o on o.trace = e.trace and o.obj = e.obj
 where
   e.errno = 0 and e.len > 0 and _past(e.gpa, e.len) is not null
   and case
-    when e.op in ('gmem_allocate', 'gmem_punch_hole', 'gmem_touch', 'ram_allocate', 'ram_punch_hole') then true
-    when e.op = 'ram_touch' then coalesce(e.flags = 1, true) or coalesce(o.is_file, true)
+    when e.op in ('gmem_allocate', 'gmem_punch_hole', 'gmem_touch', 'ram_allocate', 'ram_punch_hole', 'vfio_map_dma', 'iommufd_ioas_map') then true
+    when e.op in ('ram_touch', 'guest_touch') then coalesce(e.flags = 1, true) or coalesce(o.is_file, true)
     -- MADV_DONTNEED = 4, MADV_REMOVE = 9
     when e.op = 'ram_madvise' then e.flags = 9 or e.flags = 4 and not coalesce(o.is_file, false)
     else false

@@ -28,6 +28,9 @@ export async function forecast(
 ): Promise<Forecast> {
   const plan = new StrategyPlan(strategy.axes, backend, slots);
   const model = new MemoryModel(backend.abilities.attributes);
+  const initial = new OpBatch(16);
+  plan.setUp(initial);
+  model.applyPlanned(initial);
   let number = 0;
   let peakAfterRequest = 0;
   let peakBoth = -1;

@@ -45,7 +45,7 @@ export interface Measured {
 }
 
 const EXITS = `op in ('exit_map_gpa_range', 'exit_memory_fault')`;
-const TOUCHES = `op in ('gmem_touch', 'ram_touch')`;
+const TOUCHES = `op in ('gmem_touch', 'ram_touch', 'guest_touch')`;
 /** @param traces of one strategy, one per round */
 export async function measureRuns(traces: readonly string[]): Promise<Measured> {
   await using analysis = await openAnalysis(traces, {});

@@ -133,8 +133,12 @@ function holds(op: OpName, flags: number): boolean | undefined {
   switch (op) {
     case 'gmem_allocate':
     case 'gmem_touch':
+    case 'guest_touch':
     case 'ram_allocate':
     case 'ram_touch':
+    // A mapping pins its pages, so that they are there.
+    case 'vfio_map_dma':
+    case 'iommufd_ioas_map':
       return true;
     case 'gmem_punch_hole':
     case 'ram_punch_hole':

@@ -42,7 +42,9 @@ export interface Recorded extends Disposable {
 
 /** Every row that is a request, in order. `kind` 0 to 4 in the order of RequestLog's kinds. */
 const REQUESTS = `
-with private_ram as (select obj from events where op = 'ram_create' and detail = 'private'),
+with private_objects as (
+  select obj from events where op = 'ram_create' and detail = 'private' or op = 'kvm_create_guest_memfd'
+),
 guest_asks as (select count(*) > 0 as any_exit from events where op in ('exit_map_gpa_range', 'exit_memory_fault'))
 select
   ts_ns::double as ts_ns, vcpu, kind, gpa::double as gpa, len::double as len, to_private, ok, is_write, name
@@ -56,9 +58,9 @@ from (
   where direction is not null
   union all
   select
-    seq, ts_ns, vcpu, 'touch', gpa, len, op = 'gmem_touch' or obj in (select obj from private_ram), errno = 0, flags = 1, null
+    seq, ts_ns, vcpu, 'touch', gpa, len, op = 'gmem_touch' or obj in (select obj from private_objects), errno = 0, flags = 1, null
   from events
-  where op in ('gmem_touch', 'ram_touch')
+  where op in ('gmem_touch', 'ram_touch', 'guest_touch')
   union all
   select seq, ts_ns, vcpu, 'mark', null, null, false, true, false, detail
   from events
@@ -226,9 +228,9 @@ async function recordedTimes(analysis: Analysis): Promise<RecordedTimes | null> 
   const stalls = await analysis.query(`
     select coalesce(vcpu, 0)::integer,
            coalesce(sum(dur_ns) filter (where op in ('exit_map_gpa_range', 'exit_memory_fault')), 0)::double,
-           coalesce(sum(dur_ns) filter (where op in ('gmem_touch', 'ram_touch')), 0)::double
+           coalesce(sum(dur_ns) filter (where op in ('gmem_touch', 'ram_touch', 'guest_touch')), 0)::double
     from events
-    where op in ('exit_map_gpa_range', 'exit_memory_fault', 'gmem_touch', 'ram_touch')
+    where op in ('exit_map_gpa_range', 'exit_memory_fault', 'gmem_touch', 'ram_touch', 'guest_touch')
     group by 1 order by 1`);
   return {
     wallNs,

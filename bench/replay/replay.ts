@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { openAnalysis } from '../../analyze/db/open-analysis.ts';
 import type { Backend } from '../../capture/backends/backend.ts';
+import { openWithDma } from '../../capture/dma/open.ts';
 import { readHostInfo } from '../../capture/host/host-info.ts';
 import type { RunMetadata } from '../../capture/record-requests.ts';
 import type { LeftOutStep, TraceMetadata } from '../../capture/trace/metadata.ts';
@@ -9,6 +10,7 @@ import { CvmtraceError, type ExecuteOptions, type Native } from '../../native/in
 import { type Interval, meanInterval, median, pairedRatio } from '../stats/interval.ts';
 import { formatAxes } from '../strategies/axes.ts';
 import type { Strategy } from '../strategies/presets.ts';
+import { strategyInterface } from '../strategies/strategy-plan.ts';
 import { type BootEstimate, estimateBoot } from './boot-estimate.ts';
 import { assertFits, forecast, type Forecast } from './forecast.ts';
 import { type FailureCount, type Lag, measureRuns, type OperationCount } from './measure.ts';
@@ -22,6 +24,10 @@ const SAMPLES = 16;
 export interface ReplayOptions {
   readonly native: Native;
   readonly backend: Backend;
+  /** What --dma says, and the device that its interfaces need. */
+  readonly dma?: string;
+  readonly device?: string;
+  readonly bindDevice?: boolean;
   readonly trace: string;
   readonly strategies: readonly Strategy[];
   /** Timed runs of each strategy. */
@@ -58,6 +64,8 @@ export interface StrategyResult {
   readonly operations: readonly OperationCount[];
   readonly failures: readonly FailureCount[];
   readonly lag: Lag | null;
+  /** Mappings for DMA: through what, most at any time, and those left at the end of the last run; null without DMA. */
+  readonly dma: (NonNullable<StrategyRunResult['dma']> & { readonly interface: string }) | null;
   readonly memory: {
     /** Most bytes held on both sides at once, after any operation, computed from the rows. */
     readonly peakBothBytes: number;
@@ -90,6 +98,8 @@ export interface ReplayReport {
 
 interface Runs {
   readonly strategy: Strategy;
+  /** With the DMA target of the strategy. */
+  readonly backend: Backend;
   readonly forecast: Forecast;
   readonly paths: string[];
   readonly spansNs: number[];
@@ -103,7 +113,17 @@ interface Runs {
  * @throws CvmtraceError USAGE, BAD_INPUT, UNAVAILABLE (memory), IO, INTERRUPTED
  */
 export async function replay(options: ReplayOptions): Promise<ReplayReport> {
-  const { backend, folder, pacing, rounds, signal, strategies } = options;
+  const claims: Disposable[] = [];
+  try {
+    return await replayWith(options, claims);
+  } finally {
+    for (const claim of claims.reverse()) claim[Symbol.dispose]();
+  }
+}
+
+/** @param claims what is to be given back at the end, first to last */
+async function replayWith(options: ReplayOptions, claims: Disposable[]): Promise<ReplayReport> {
+  const { folder, pacing, rounds, signal, strategies } = options;
   const { recorded, metadata } = await readTrace(options);
   using requests = recorded;
   if (pacing.pace === 'absolute' && recorded.times === null) {
@@ -112,10 +132,19 @@ export async function replay(options: ReplayOptions): Promise<ReplayReport> {
   const host = readHostInfo();
   const all: Runs[] = [];
   for (const strategy of strategies) {
+    const opened = await openWithDma(options.backend, options.native, {
+      dma: strategyInterface(strategy, options.dma),
+      ...(options.device !== undefined && { device: options.device }),
+      bindDevice: options.bindDevice === true,
+      slots: recorded.slots,
+    });
+    claims.push(opened);
+    const { backend } = opened;
     const expected = await forecast(strategy, backend, recorded.slots, recorded.requests, signal);
     assertFits(`a replay under ${strategy.name}`, expected.peakBytes);
     all.push({
       strategy,
+      backend,
       forecast: expected,
       paths: [],
       spansNs: [],
@@ -135,13 +164,13 @@ export async function replay(options: ReplayOptions): Promise<ReplayReport> {
         source: 'replay',
         command: options.command,
         host,
-        guest: { ...metadata.guest, vmType: backend.vmType, requests: 'recorded', slots: recorded.slots },
+        guest: { ...metadata.guest, vmType: runs.backend.vmType, requests: 'recorded', slots: recorded.slots },
         replay: { of: options.trace, round },
         ...(metadata.workload && { workload: metadata.workload }),
       };
       const result = await runStrategy({
         native: options.native,
-        backend,
+        backend: runs.backend,
         slots: recorded.slots,
         strategy: runs.strategy,
         requests: recorded.requests,
@@ -174,8 +203,8 @@ export async function replay(options: ReplayOptions): Promise<ReplayReport> {
       slotsFrom: recorded.slotsFrom,
       metadata,
     },
-    backend: { name: backend.name, standIn: backend.standIn },
-    leftOut: backend.leftOut,
+    backend: { name: options.backend.name, standIn: options.backend.standIn },
+    leftOut: leftOutOf(all),
     emulated: host.emulated,
     pacing: { mode: pacing.pace ?? 'asap', factor: pacing.paceFactor ?? 1 },
     rounds,
@@ -236,10 +265,17 @@ async function compare(all: readonly Runs[], recorded: RecordedTimes | null): Pr
       failures,
       lag,
       memory: { peakBothBytes: runs.peakBothBytes, sampled: memory.memory, pendingBytes: memory.pendingBytes },
+      dma: memory.dma && runs.backend.dma && { ...memory.dma, interface: runs.backend.dma.interface },
       finalStateEqual: runs.finalStateEqual,
       traces: runs.paths,
     };
   });
+}
+
+/** What any of the backends leaves out, once. */
+function leftOutOf(all: readonly Runs[]): LeftOutStep[] {
+  const steps = all.flatMap(({ backend }) => backend.leftOut);
+  return steps.filter((step, index) => steps.findIndex((other) => other.step === step.step) === index);
 }
 
 /** Requests after which memory is looked at: evenly spread, at the forecast peak, and at the end. */

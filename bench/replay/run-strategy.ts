@@ -7,6 +7,7 @@ import type { ExecuteOptions, Native } from '../../native/index.ts';
 import type { RangeMap } from '../range-map.ts';
 import { describeStrategy, type Strategy } from '../strategies/presets.ts';
 import { StrategyPlan } from '../strategies/strategy-plan.ts';
+import { DmaMappings } from './dma-mappings.ts';
 import { MemoryModel } from './memory-model.ts';
 import { MemorySampler, type MemorySamples } from './memory-samples.ts';
 
@@ -34,6 +35,11 @@ export interface StrategyRunResult extends ExecutionSummary {
   /** Bytes that wait for a lazy discard at the end. */
   readonly pendingBytes: number;
   readonly memory: MemorySamples | null;
+  /** Mappings for DMA: most at any time, and those left at the end; null without DMA. */
+  readonly dma: {
+    readonly peakMappings: number;
+    readonly left: { readonly entries: number; readonly bytes: number };
+  } | null;
 }
 
 /** Executes the requests once under a strategy, in a VM of its own, into a trace of its own. */
@@ -41,13 +47,17 @@ export async function runStrategy(run: StrategyRun): Promise<StrategyRunResult> 
   const { backend, slots, strategy, sampleAfter } = run;
   const plan = new StrategyPlan(strategy.axes, backend, slots);
   const model = new MemoryModel(backend.abilities.attributes);
+  const dma = new DmaMappings();
   const sampler = sampleAfter && new MemorySampler(model, slots);
   const summary = await recordRequests({
     ...run,
     layout: { slots },
     streams: [{ plan, requests: run.requests }],
     metadata: { ...run.metadata, strategy: describeStrategy(strategy) },
-    onRows: (rows) => model.applyRows(rows),
+    onRows: (rows) => {
+      model.applyRows(rows);
+      if (backend.dma) dma.applyRows(rows);
+    },
     ...(sampler && {
       inspect: { after: (number: number) => sampleAfter.has(number), look: (session) => sampler.sample(session) },
     }),
@@ -58,5 +68,6 @@ export async function runStrategy(run: StrategyRun): Promise<StrategyRunResult> 
     peakBothBytes: model.peakBothBytes,
     pendingBytes: plan.pendingBytes('private') + plan.pendingBytes('shared'),
     memory: sampler?.samples ?? null,
+    dma: backend.dma && { peakMappings: dma.peak, left: dma.live },
   };
 }

@@ -5,6 +5,7 @@ import { replay, type ReplayReport } from '../../bench/replay/replay.ts';
 import { AXES } from '../../bench/strategies/axes.ts';
 import { parseStrategies, PRESETS } from '../../bench/strategies/presets.ts';
 import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
+import { DMA_INTERFACES } from '../../capture/dma/target.ts';
 import { loadNative } from '../../native/index.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { countOption } from '../option-values.ts';
@@ -22,6 +23,9 @@ interface ReplayVerbOptions {
   readonly runs: number;
   readonly out?: string;
   readonly force: boolean;
+  readonly dma?: string;
+  readonly device?: string;
+  readonly bindDevice: boolean;
 }
 
 /** Fewer than this give an interval that says nothing. */
@@ -56,6 +60,10 @@ export const replayVerb = defineVerb<ReplayVerbOptions>({
       'what finer discards cost; keep the traces',
     ],
     ['cvmtrace replay boot.arrow --strategy upm-eager --pace recorded', "at the recording's own pace"],
+    [
+      'cvmtrace replay boot.arrow --strategy qemu-10.1,dma-2m,qemu-10.1,interface=type1 --dma iommufd --device 0000:01:00.0',
+      'what larger mappings save and break, and another interface beside it',
+    ],
   ],
   declare: (command) =>
     command
@@ -65,7 +73,10 @@ export const replayVerb = defineVerb<ReplayVerbOptions>({
       .option('--pace <pace>', "asap, recorded (the trace's own times), or a factor of them", 'asap')
       .option('--runs <n>', 'timed runs of each strategy', countOption('--runs', 1), ENOUGH_ROUNDS)
       .option('-o, --out <folder>', 'keep the traces of the runs and replay.json here')
-      .option('--force', 'overwrite what is in the folder', false),
+      .option('--force', 'overwrite what is in the folder', false)
+      .option('--dma <dma>', `map what is shared for a device: ${DMA_INTERFACES.join(', ')}`)
+      .option('--device <device>', 'the device for --dma, as PCI address or IOMMU group; bound to vfio-pci')
+      .option('--bind-device', 'bind the device to vfio-pci for this replay, and give it back', false),
   run: runReplay,
 });
 
@@ -89,6 +100,9 @@ async function runReplay(
     report = await replay({
       native,
       backend,
+      ...(options.dma !== undefined && { dma: options.dma }),
+      ...(options.device !== undefined && { device: options.device }),
+      bindDevice: options.bindDevice,
       trace,
       strategies,
       rounds: options.runs,
