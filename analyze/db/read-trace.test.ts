@@ -97,11 +97,11 @@ describe('op', () => {
   test('traces with different dictionaries have one type, with names that this version does not know', async () => {
     const own = join(folder, 'own.arrow');
     const foreign = join(folder, 'foreign.arrow');
-    await writeTrace(own, 40);
+    await writeTrace(own, OPS.length);
     craftOps(foreign, ['gmem_touch', 'from_the_future', 'mark'], [1, 0]);
     await using analysis = await openAnalysis([own, foreign]);
     expect(await opsOf(analysis, 1)).toEqual(['from_the_future', 'gmem_touch']);
-    expect((await opsOf(analysis, 0)).slice(0, OPS.length)).toEqual(OPS);
+    expect(await opsOf(analysis, 0)).toEqual([...OPS.keys()].map((seq) => expectedRow(seq).op).concat('mark'));
   });
 
   test('more names than fit in a byte', async () => {
@@ -115,11 +115,11 @@ describe('op', () => {
       return path;
     });
     const own = join(folder, 'many-own.arrow');
-    await writeTrace(own, 40);
+    await writeTrace(own, OPS.length);
     await using analysis = await openAnalysis([...paths, own]);
     expect(await opsOf(analysis, 0)).toEqual(['a_199', 'a_0']);
     expect(await opsOf(analysis, 1)).toEqual(['b_199', 'b_0']);
-    expect((await opsOf(analysis, 2)).slice(0, OPS.length)).toEqual(OPS);
+    expect(await opsOf(analysis, 2)).toEqual([...OPS.keys()].map((seq) => expectedRow(seq).op).concat('mark'));
   });
 });
 

@@ -27,6 +27,11 @@ describe('strategies', () => {
       'discard-shared': 'lazy:64M/16M',
       'discard-private': 'eager',
       allocation: 'fault',
+      dma: '4k',
+      'dma-policy': 'map-shared',
+      order: 'convert-unmap',
+      backing: 'two-copies',
+      interface: 'given',
     });
     expect(strategy.name).toBe('upm-eager,attributes=4k,discard-shared=lazy:64M/16M');
   });

@@ -114,6 +114,7 @@ it.each([
   ['accept', '8ce4e63411e0a9e2'],
   ['dma-ring', 'c7401e55282c8e14'],
   ['partial', '2d82652ad7e72cb9'],
+  ['first-touch', '3e23da2481ddea43'],
 ])('%s gives the requests of its first release', (name, expected) => {
   expect(hash(requests(name))).toBe(expected);
 });
@@ -239,6 +240,27 @@ describe('partial', () => {
   });
 });
 
+describe('first-touch', () => {
+  const stream = requests('first-touch', { parameters: { chunk: 2 ** 16, chunks: 50 } });
+
+  it('faults once on each chunk, not in order, and touches what it got at once', () => {
+    const faults = conversions(stream);
+    expect(new Set(faults.map(({ trigger, to, len }) => `${trigger} ${to} ${len}`))).toEqual(
+      new Set(['exit_memory_fault private 65536']),
+    );
+    const gpas = faults.map(({ gpa }) => gpa);
+    const inOrder = Array.from({ length: 50 }, (_, chunk) => chunk * 2 ** 16);
+    expect(gpas).not.toEqual(inOrder);
+    expect(gpas.sort((a, b) => a - b)).toEqual(inOrder);
+    expect(stream.slice(1).map(({ kind }) => kind)).toEqual(faults.flatMap(() => ['convert', 'touch']));
+    expect(touchedPages(stream)).toBe(50 * 4);
+  });
+
+  it('is the only workload whose memory has no slot yet', () => {
+    expect(WORKLOADS.filter(({ faults }) => faults === true).map(({ name }) => name)).toEqual(['first-touch']);
+  });
+});
+
 describe('findWorkload', () => {
   it('suggests the nearest name and lists all', () => {
     expect(() => findWorkload('ovmf-flipp')).toThrow('there is no workload "ovmf-flipp"');
@@ -247,14 +269,14 @@ describe('findWorkload', () => {
     } catch (error) {
       expect(error).toMatchObject({
         code: 'USAGE',
-        hint: 'did you mean swiotlb? valid: boot, ovmf-flip, swiotlb, accept, dma-ring, partial',
+        hint: 'did you mean swiotlb? valid: boot, ovmf-flip, swiotlb, accept, dma-ring, partial, first-touch',
       });
     }
   });
 
   it('suggests nothing where nothing is near', () => {
     expect(() => findWorkload('xxxxxxxxxxxx')).toThrow(
-      expect.objectContaining({ hint: 'valid: boot, ovmf-flip, swiotlb, accept, dma-ring, partial' }),
+      expect.objectContaining({ hint: 'valid: boot, ovmf-flip, swiotlb, accept, dma-ring, partial, first-touch' }),
     );
   });
 });
