@@ -7,6 +7,13 @@ export const OP_STRIDE = 11;
  * Operands of one operation. All are plain numbers (exact below 2^53: guest-physical addresses have at most 52 bits); one that is absent is
  * null in the trace.
  *
+ * Those of vCPUs and of a guest:
+ * - `kvm_create_vcpu` {obj: new vCPU, vcpu: its id, peer: VM}.
+ * - `kvm_pre_fault_memory` {obj: vCPU, gpa, len}: result = bytes done, which can be less than len.
+ * - `kvm_memory_encrypt_op` {obj: VM, attrs: command}: 22 KVM_SEV_INIT2 of an SNP VM; 0 KVM_TDX_CAPABILITIES or 1 KVM_TDX_INIT_VM of a TDX VM.
+ *   Not verified on hardware.
+ * - `guest_touch` {gpa, len, flags: 1 write}: only in `runGuest`; result = pages.
+ *
  * Those of VFIO, iommufd and its mock, where `memory` is a ram object or a guest_memfd that is mapped, of which [offset, offset + len) is meant;
  * its address goes to the hva column. A gpa is kept for the trace and not used.
  * - `vfio_set_iommu` {obj: new container, attrs: group number if any, flags: 1 type1 | 3 type1v2, peer: 0 or an iommufd for its compatibility
