@@ -114,7 +114,7 @@ export interface NativeSession {
    *
    * Rejects as `execute` does, and with a {@link GuestError} for what a batch cannot say: an exit that was not planned, a planned one
    * that does not happen, an exception in the guest, an access to where no slot is, an error of KVM. All vCPUs stop then.
-   * `cancel` and `stopAtFailure` stop all, too; an exit that was not answered has no result and no dur_ns.
+   * `cancel` and `stopAtFailure` stop all, too; an exit that was not answered has no result and no dur_ns, and a touch under way is no row.
    */
   runGuest(plan: GuestPlan, options?: ExecuteOptions): Promise<ExecutedBatch[]>;
   /** Stops the running batch at the next operation (or pause, or 2 MiB of a touch, which is then an EINTR row) and drops the queued ones, guest runs too: they resolve with 0 rows. */
