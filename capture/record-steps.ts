@@ -42,7 +42,7 @@ export interface StepRecording {
   /** The trace's final name. */
   readonly out: string;
   readonly force: boolean;
-  readonly metadata: RunMetadata & Pick<KnownMetadata, 'backend' | 'leftOut'>;
+  readonly metadata: RunMetadata & Pick<KnownMetadata, 'backend' | 'dma' | 'leftOut'>;
   readonly signal: AbortSignal;
 }
 

@@ -1,3 +1,4 @@
+import { discard } from './discard.ts';
 import { inPlace } from './in-place.ts';
 import { liveUpdate } from './live-update.ts';
 import { nested } from './nested.ts';
@@ -6,4 +7,4 @@ import { sharedDeviceAssignment } from './shared-device-assignment.ts';
 
 export * from './scenario.ts';
 
-export const SCENARIOS: readonly Scenario[] = [sharedDeviceAssignment, nested, inPlace, liveUpdate];
+export const SCENARIOS: readonly Scenario[] = [sharedDeviceAssignment, discard, nested, inPlace, liveUpdate];

@@ -39,6 +39,8 @@ export type Unit = 'text' | 'count' | 'bytes' | 'ns' | 'ratio';
 export interface ReportColumn {
   readonly title: string;
   readonly unit: Unit;
+  /** Numbers of another machine. */
+  readonly elsewhere?: boolean;
 }
 
 /** In base units; null: there is none. */

@@ -49,6 +49,7 @@ export const sharedDeviceAssignment = defineScenario({
     if (!target) throw new Error('withDma adds a target');
     const setting = {
       backend: { name: backend.name, standIn: backend.standIn },
+      dma: { interface: target.interface, device: target.device, addressing: target.addressing },
       leftOut: backend.leftOut,
       guest: { memoryBytes: memory, vcpus: 1, vmType: backend.vmType, requests: 'generated', slots },
     } as const;

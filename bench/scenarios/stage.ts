@@ -78,7 +78,7 @@ function answerOf(errnoName: string): string {
 }
 
 /** What a scenario knows of its backend and guest before it runs. */
-export type Setting = Partial<Pick<KnownMetadata, 'backend' | 'guest'>> & Pick<KnownMetadata, 'leftOut'>;
+export type Setting = Partial<Pick<KnownMetadata, 'backend' | 'dma' | 'guest'>> & Pick<KnownMetadata, 'leftOut'>;
 
 /** One run of a scenario: what it was asked for, and how it goes on the stage. */
 export interface Act<P extends readonly Parameter[]> {
@@ -87,12 +87,12 @@ export interface Act<P extends readonly Parameter[]> {
   /** The first of the scenario's, if none was named; undefined if it has none. */
   readonly dma: DmaInterface | undefined;
   /** Plays into the run's trace; a check that does not hold makes its exit status 1. */
-  record(setting: Setting, play: (stage: Stage) => Promise<void>): Promise<ScenarioReport>;
+  readonly record: (setting: Setting, play: (stage: Stage) => Promise<void>) => Promise<ScenarioReport>;
 }
 
 interface Definition<P extends readonly Parameter[]> extends Omit<Scenario, 'parameters' | 'run'> {
   readonly parameters: P;
-  play(act: Act<P>): Promise<ScenarioReport>;
+  readonly play: (act: Act<P>) => Promise<ScenarioReport>;
 }
 
 export function defineScenario<const P extends readonly Parameter[]>(definition: Definition<P>): Scenario {
