@@ -1,9 +1,11 @@
 import { mkdir } from 'node:fs/promises';
+import type { Backend } from '../../capture/backends/backend.ts';
 import { openBackend } from '../../capture/backends/index.ts';
+import { withGuest } from '../../capture/backends/with-guest.ts';
 import { readHostInfo } from '../../capture/host/host-info.ts';
 import { runWorkload } from '../../capture/run-workload.ts';
 import { ovmfFlip } from '../../capture/workloads/ovmf-flip.ts';
-import { CvmtraceError } from '../../native/index.ts';
+import { CvmtraceError, type Native } from '../../native/index.ts';
 import { replay, type ReplayReport, type StrategyResult } from '../replay/replay.ts';
 import type { Interval } from '../stats/interval.ts';
 import { parseStrategy } from '../strategies/presets.ts';
@@ -52,7 +54,7 @@ export const discard = defineScenario({
   ],
   async play({ run, values: { transactions, think, rounds } }) {
     const { native, out, force, command, signal } = run;
-    const backend = await openBackend('auto', native);
+    const backend = await openWithGuest(native);
     // Where nothing touches private memory, its pages come with the conversion: otherwise discarding them would cost nothing.
     const allocation = backend.abilities.privateTouch ? '' : ',allocation=allocate';
     const findings = new Findings();
@@ -100,6 +102,17 @@ export const discard = defineScenario({
     };
   },
 });
+
+/** With a guest that really flips its pages, where one runs. */
+async function openWithGuest(native: Native): Promise<Backend> {
+  const backend = await openBackend('auto', native);
+  try {
+    return await withGuest(backend, native, 1);
+  } catch (error) {
+    if (error instanceof CvmtraceError && error.code === 'UNAVAILABLE') return backend;
+    throw error;
+  }
+}
 
 function judge(findings: Findings, { strategies, recorded }: ReplayReport): void {
   for (const { name, finalStateEqual, failures } of strategies) {
