@@ -5,7 +5,7 @@ import { readKernelConfig, type ConfigSymbol, type KernelConfig } from './kernel
 
 /** One thing that a host can or cannot do. */
 export interface ProbeRow {
-  /** What it belongs to: a backend's name, or "tee", "dma", "memory", "host". */
+  /** What it belongs to: a backend's name, or "kvm", "tee", "dma", "memory", "host". */
   readonly area: string;
   /** Stable name of the step within its area. */
   readonly step: string;

@@ -6,7 +6,6 @@ import {
   isOff,
   isOlder,
   tooOld,
-  triedRow,
   type Evidence,
   type ProbeRow,
   type Reason,
@@ -68,35 +67,7 @@ const TEES: readonly Tee[] = [
 
 /** Which confidential guests this host's KVM can run. */
 export function teeRows(evidence: Evidence): readonly ProbeRow[] {
-  return [softwareProtectedRow(evidence), ...TEES.map((tee) => teeRow(evidence, tee))];
-}
-
-function softwareProtectedRow(evidence: Evidence): ProbeRow {
-  return triedRow(evidence, {
-    area: AREA,
-    step: 'sw-protected',
-    key: 'kvm.vm.1',
-    needs: '/dev/kvm',
-    found: () => 'KVM_X86_SW_PROTECTED_VM: private memory without hardware, for development',
-    since: '6.8',
-    reasons: isOlder(evidence.release, '6.8') ? {} : { EINVAL: whyNotSoftwareProtected(evidence) },
-  });
-}
-
-/** KVM has them only if it was built for them and its TDP MMU is in use, which needs EPT or NPT (arch/x86/kvm/x86.c). */
-function whyNotSoftwareProtected(evidence: Evidence): Reason {
-  const isBuilt = !isOff(evidence, 'CONFIG_KVM_SW_PROTECTED_VM');
-  const hasTdp = moduleSwitch(evidence.files, 'kvm', 'tdp_mmu') !== false;
-  const found = [
-    'KVM_CREATE_VM: EINVAL',
-    ...(isBuilt ? [] : ['CONFIG_KVM_SW_PROTECTED_VM is off']),
-    ...(hasTdp ? [] : ['kvm.tdp_mmu is N']),
-  ].join('; ');
-  const remedy = [
-    ...(isBuilt ? [] : ['boot a kernel with CONFIG_KVM_SW_PROTECTED_VM']),
-    ...(hasTdp ? [] : ['use a host whose KVM has EPT or NPT, with kvm.tdp_mmu=Y']),
-  ].join(', and ');
-  return remedy === '' ? { found } : { found, remedy };
+  return TEES.map((tee) => teeRow(evidence, tee));
 }
 
 function teeRow(evidence: Evidence, tee: Tee): ProbeRow {

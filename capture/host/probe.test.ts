@@ -93,27 +93,37 @@ describe('the report', () => {
 describe('backends', () => {
   it('are unknown without the addon', () => {
     const { backends, rows } = probed('pvm-vm');
-    expect(backends.map(({ works }) => works)).toEqual([null, null]);
-    for (const { area, works, found } of rows.filter(({ area }) => area === 'guest-memfd' || area === 'two-memfd')) {
+    // But for the TEEs, of which the CPU says that it has none.
+    expect(backends.map(({ name, works }) => [name, works])).toEqual([
+      ['sw-protected', null],
+      ['guest-memfd', null],
+      ['two-memfd', null],
+      ['snp', false],
+      ['tdx', false],
+    ]);
+    const tried = ['kvm', 'sw-protected', 'guest-memfd', 'two-memfd'];
+    for (const { area, works, found } of rows.filter(({ area }) => tried.includes(area))) {
       expect([area, works]).toEqual([area, null]);
       expect(found).toBe('not tried: the native addon is not built');
     }
   });
 
   it('work if what they need works, whatever else is missing', () => {
-    const outcomes = { ...WORKING, 'kvm.vm.0.set_memory_attributes': 'ENOTTY', 'kvm.cap.pre_fault_memory': 0 } as const;
-    expect(probed('pvm-vm', addon(outcomes)).backends).toEqual([
-      { name: 'guest-memfd', standIn: false, works: true, missing: ['attributes', 'pre-fault'] },
+    const outcomes = { ...WORKING, 'kvm.vm.0.set_memory_attributes': 'ENOTTY', 'kvm.vm.1': 'EINVAL' } as const;
+    const { backends } = probed('pvm-vm', addon(outcomes));
+    expect(backends.slice(1, 3)).toEqual([
+      { name: 'guest-memfd', standIn: false, works: true, missing: ['attributes'] },
       { name: 'two-memfd', standIn: true, works: true, missing: [] },
     ]);
+    expect(backends[0]).toMatchObject({ name: 'sw-protected', works: false });
   });
 
   it('do not work if a step that they need does not', () => {
     const { backends } = probed('pvm-vm', addon({ ...WORKING, 'gmem.punch_hole': 'EOPNOTSUPP' }));
-    expect(backends[0]).toMatchObject({ works: false, missing: ['discard'] });
+    expect(backends[1]).toMatchObject({ works: false, missing: ['discard'] });
   });
 
-  it('take a VM with private memory where there is one', () => {
+  it('with private memory have a VM of their own', () => {
     const outcomes = Object.fromEntries(
       Object.entries(WORKING).map(([key, value]) => [
         key.replace('kvm.vm.0', 'kvm.vm.1').replace(/^gmem/, 'kvm.vm.1.gmem'),
@@ -122,14 +132,32 @@ describe('backends', () => {
     );
     const report = probed('qemu-tcg', addon({ ...outcomes, 'kvm.vm.1.gmem.touch': 'EFAULT' }));
     expect(report.backends[0]).toMatchObject({ works: true, missing: ['private-touch'] });
-    expect(row(report, 'guest-memfd', 'create-vm').found).toContain('sw-protected');
-    expect(row(report, 'tee', 'sw-protected').works).toBe(true);
+    expect(report.backends[1]).toMatchObject({ name: 'guest-memfd', works: false });
+    expect(row(report, 'sw-protected', 'create-vm').found).toContain('sw-protected');
+  });
+
+  it('without private memory say what turns it on', () => {
+    const refused = (host: Contents) => row(probed(host, addon({ 'kvm.vm.1': 'EINVAL' })), 'sw-protected', 'create-vm');
+    const release = { 'proc/sys/kernel/osrelease': '6.9.1' };
+    const result = refused({ ...release, 'boot/config-6.9.1': '', 'sys/module/kvm/parameters/tdp_mmu': 'N\n' });
+    expect(result).toMatchObject({ works: false, errno: 'EINVAL' });
+    expect(result.found).toMatch(/CONFIG_KVM_SW_PROTECTED_VM is off; kvm.tdp_mmu is N/);
+    expect(result.remedy).toMatch(/CONFIG_KVM_SW_PROTECTED_VM, and use a host whose KVM has EPT or NPT/);
+    expect(refused({ 'proc/sys/kernel/osrelease': '6.1.0' }).found).toMatch(/6\.1\.0 is older than 6\.8/);
+  });
+
+  it('of a TEE work where KVM makes its VM', () => {
+    const works = (host: FixtureName, key: string, name: string) =>
+      probed(host, addon({ [key]: 0 })).backends.find((backend) => backend.name === name);
+    expect(works('snp-host', 'kvm.vm.4', 'snp')).toEqual({ name: 'snp', standIn: false, works: true, missing: [] });
+    expect(works('snp-host', 'kvm.vm.4', 'tdx')).toMatchObject({ works: false, missing: ['tdx'] });
+    expect(works('tdx-host', 'kvm.vm.5', 'tdx')).toMatchObject({ works: true });
   });
 });
 
 describe('/dev/kvm', () => {
   const open = (outcome: keyof typeof ERRNO, contents: Contents = {}) =>
-    row(probed(contents, addon({ 'kvm.open': outcome })), 'guest-memfd', 'open-kvm');
+    row(probed(contents, addon({ 'kvm.open': outcome })), 'kvm', 'open-kvm');
   const cpu = (flags: string) => ({ 'proc/cpuinfo': `processor\t: 0\nflags\t\t: ${flags}\n` });
 
   it.each([
@@ -184,7 +212,7 @@ describe('what KVM has', () => {
   const old = { 'proc/sys/kernel/osrelease': '6.1.0-18-amd64\n' };
 
   it.each([
-    ['guest-memfd', 'gmem.create.0', 'ENOTTY', /Linux 6\.1\.0-18-amd64 is older than 6\.8/],
+    ['guest-memfd', 'gmem.create.0', 'ENOTTY', /Linux 6\.1\.0-18-amd64 is older than 6\.18/],
     ['memory-slot', 'gmem.slot', 'ENOTTY', /older than 6\.8/],
     ['attributes', 'kvm.vm.0.set_memory_attributes', 'ENOTTY', /older than 6\.8/],
     ['resident-bytes', 'gmem.cachestat', 'ENOSYS', /older than 6\.5/],
@@ -192,14 +220,14 @@ describe('what KVM has', () => {
     const result = row(probed(old, addon({ 'kvm.open': 0, 'kvm.vm.0': 0, [key]: errno })), 'guest-memfd', step);
     expect(result).toMatchObject({ works: false, errno });
     expect(result.found).toMatch(found);
-    expect(result.remedy).toMatch(/^boot Linux 6\.\d or later$/);
+    expect(result.remedy).toMatch(/^boot Linux 6\.\d+ or later$/);
   });
 
   it('guest_memfd is refused to a default VM up to 6.17', () => {
     const outcome = addon({ 'kvm.open': 0, 'kvm.vm.0': 0, 'gmem.create.0': 'EINVAL' });
     const result = row(probed('snp-host', outcome), 'guest-memfd', 'guest-memfd');
     expect(result.found).toMatch(/gives a default VM no guest_memfd/);
-    expect(result.remedy).toMatch(/6\.18 or later, or a kernel with CONFIG_KVM_SW_PROTECTED_VM/);
+    expect(result.remedy).toMatch(/6\.18 or later, or use the sw-protected backend/);
   });
 
   it('attributes: EINVAL is not the same as ENOTTY', () => {
@@ -211,11 +239,7 @@ describe('what KVM has', () => {
   });
 
   it('a capability of 0 is a no', () => {
-    const result = row(
-      probed('pvm-vm', addon({ ...WORKING, 'kvm.cap.exit_hypercall': 0 })),
-      'guest-memfd',
-      'map-gpa-exit',
-    );
+    const result = row(probed('pvm-vm', addon({ ...WORKING, 'kvm.cap.exit_hypercall': 0 })), 'kvm', 'map-gpa-exit');
     expect(result.works).toBe(false);
   });
 

@@ -2,7 +2,7 @@ import type { Native } from '../../native/native.ts';
 import type { HostInfo } from '../trace/metadata.ts';
 import { readHostInfo } from './host-info.ts';
 import { dmaRows } from './probe-dma.ts';
-import { guestMemfdRows } from './probe-kvm.ts';
+import { guestMemfdRows, kvmRows, swProtectedRows } from './probe-kvm.ts';
 import { machineRows } from './probe-machine.ts';
 import { memoryRows, twoMemfdRows } from './probe-memory.ts';
 import { gatherEvidence, type ProbeRow } from './probe-row.ts';
@@ -28,15 +28,28 @@ export interface ProbeReport {
   readonly rows: readonly ProbeRow[];
 }
 
-/** The steps without which a backend does not run; what is missing of the others is left out of its traces. */
-const BACKENDS = [
-  {
-    name: 'guest-memfd',
+interface BackendSteps {
+  readonly name: string;
+  readonly standIn: boolean;
+  /** Whether a row is one of its steps. */
+  readonly owns: (row: ProbeRow) => boolean;
+  /** The steps without which it does not run; what is missing of the others is left out of its traces. */
+  readonly needs: readonly string[];
+}
+
+const OF_GMEM_VM = ['create-vm', 'guest-memfd', 'memory-slot', 'allocate', 'discard'] as const;
+
+const BACKENDS: readonly BackendSteps[] = [
+  { name: 'sw-protected', standIn: false, owns: inArea('sw-protected'), needs: OF_GMEM_VM },
+  { name: 'guest-memfd', standIn: false, owns: inArea('guest-memfd'), needs: OF_GMEM_VM },
+  { name: 'two-memfd', standIn: true, owns: inArea('two-memfd'), needs: ['memfd'] },
+  ...['snp', 'tdx'].map((name) => ({
+    name,
     standIn: false,
-    needs: ['open-kvm', 'create-vm', 'guest-memfd', 'memory-slot', 'allocate', 'discard'],
-  },
-  { name: 'two-memfd', standIn: true, needs: ['memfd'] },
-] as const;
+    owns: (row: ProbeRow) => row.area === 'tee' && row.step === name,
+    needs: [name],
+  })),
+];
 
 /**
  * Tries and reads what this host can do. Nothing is changed and nothing stays open.
@@ -51,6 +64,8 @@ export function probe(native: Pick<Native, 'probeHost' | 'errnoName'> | null, ro
   });
   const rows = [
     ...machineRows(evidence, host),
+    ...kvmRows(evidence),
+    ...swProtectedRows(evidence),
     ...guestMemfdRows(evidence),
     ...twoMemfdRows(evidence),
     ...teeRows(evidence),
@@ -60,9 +75,13 @@ export function probe(native: Pick<Native, 'probeHost' | 'errnoName'> | null, ro
   return { host, backends: BACKENDS.map((backend) => verdict(backend, rows)), rows };
 }
 
-function verdict({ name, standIn, needs }: (typeof BACKENDS)[number], rows: readonly ProbeRow[]): BackendVerdict {
-  const own = rows.filter((row) => row.area === name);
-  const needed = own.filter((row) => needs.some((step) => step === row.step));
+function inArea(area: string): BackendSteps['owns'] {
+  return (row) => row.area === area;
+}
+
+function verdict({ name, standIn, owns, needs }: BackendSteps, rows: readonly ProbeRow[]): BackendVerdict {
+  const own = rows.filter(owns);
+  const needed = own.filter((row) => needs.includes(row.step));
   const works = needed.some((row) => row.works === false) ? false : needed.every((row) => row.works) || null;
   return { name, standIn, works, missing: own.filter((row) => row.works === false).map((row) => row.step) };
 }
