@@ -66,6 +66,8 @@ export const OPS = [
   // Pages held as a driver holds them for DMA (CONFIG_GUP_TEST: PIN_LONGTERM_TEST_START and _STOP), without a device.
   'gup_hold',
   'gup_release',
+  // KVM_CHECK_EXTENSION on a VM: `attrs` is the capability, `result` its value.
+  'kvm_check_extension',
 ] as const;
 
 export type OpName = (typeof OPS)[number];

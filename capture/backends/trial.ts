@@ -5,6 +5,8 @@ export interface Tried {
   readonly errno: number;
   /** E.g. "ENOTTY"; "" for 0. */
   readonly errnoName: string;
+  /** What the call returned; 0 if it failed. */
+  readonly result: number;
 }
 
 /**
@@ -18,8 +20,12 @@ export async function tryOperations(
   for (const [op, operands, detail] of operations) batch.push(op, operands, detail);
   const session = native.createSession();
   try {
-    const { errno } = await session.execute(batch.words);
-    return Array.from(errno, (number) => ({ errno: number, errnoName: number === 0 ? '' : native.errnoName(number) }));
+    const { errno, columns } = await session.execute(batch.words);
+    return Array.from(errno, (number, row) => ({
+      errno: number,
+      errnoName: number === 0 ? '' : native.errnoName(number),
+      result: number === 0 ? Number(columns.result[row]) : 0,
+    }));
   } finally {
     await session.close();
   }

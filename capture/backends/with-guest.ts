@@ -82,7 +82,8 @@ async function tryGuest(backend: Backend, native: Native): Promise<void> {
       });
     }
     const idle = new OpBatch();
-    idle.push('mark', { vcpu: 0 }, 'trial');
+    // The hypercall itself: not every KVM knows the instruction that the guest takes for it.
+    idle.push('exit_map_gpa_range', { gpa: 0, len: PAGE_BYTES, attrs: 0, vcpu: 0 });
     await session.runGuest({ ...guestPlan(guest, slots), vcpus: [{ obj: ObjectNumber.vcpu, words: idle.words }] });
   } catch (cause) {
     if (cause instanceof CvmtraceError) throw cause;

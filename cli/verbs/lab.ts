@@ -27,6 +27,7 @@ interface RunOptions {
   readonly iommu: string;
   readonly device: string;
   readonly share?: readonly string[];
+  readonly bootLimit?: number;
 }
 
 const buildVerb = defineVerb<BuildOptions>({
@@ -69,7 +70,12 @@ The device is bound to vfio-pci. Inside, CVMTRACE_LAB holds the kind of IOMMU.`,
       .addOption(new Option('--memory <size>', 'memory').argParser(sizeOption('--memory')).default(2 ** 31, '2G'))
       .option('--iommu <iommu>', IOMMUS.join(', '), 'virtio')
       .option('--device <device>', `a PCI device for VFIO: ${Object.keys(DEVICES).join(', ')}`, 'e1000e')
-      .option('--share <dir...>', 'further folders that are writable inside'),
+      .option('--share <dir...>', 'further folders that are writable inside')
+      .option(
+        '--boot-limit <seconds>',
+        'give up if it has not booted by then (default: 180)',
+        countOption('--boot-limit', 1),
+      ),
   run,
 });
 
@@ -173,6 +179,7 @@ async function run(context: VerbContext, argv: readonly string[], options: RunOp
     stdout,
     stderr,
     ...(terminal && { terminal: terminal.size() }),
+    ...(options.bootLimit !== undefined && { bootLimitMs: options.bootLimit * 1000 }),
   });
   terminal?.onResize((size) => lab.resize(size.rows, size.columns));
   const stopListening = context.io.onStopSignal((signal) => lab.kill(signal));

@@ -59,7 +59,8 @@ namespace cvmtrace {
   X(iommufd_test_trigger_iopf)   \
   X(iommufd_fault_respond)       \
   X(gup_hold)                    \
-  X(gup_release)
+  X(gup_release)                 \
+  X(kvm_check_extension)
 
 // Enumerators are spelled as in traces, so that one search finds an operation in every layer.
 enum class Op : uint8_t {

@@ -88,9 +88,17 @@ void SetMemoryAttributes(OpRun& run) {
   run.Time([&] { return ::ioctl(vm->fd.get(), KVM_SET_MEMORY_ATTRIBUTES, &attributes); });
 }
 
+void CheckExtension(OpRun& run) {
+  if (!run.Has(present::obj | present::attrs)) return run.Skip(EINVAL);
+  const Object* const vm = run.Find(run.obj(), ObjectKind::kVm);
+  if (!vm) return run.Skip(EBADF);
+  run.Time([&] { return ::ioctl(vm->fd.get(), KVM_CHECK_EXTENSION, run.attrs()); });
+}
+
 }  // namespace
 
 void RegisterKvmOps(HandlerTable& table) {
+  table[Op::kvm_check_extension] = CheckExtension;
   table[Op::kvm_create_vm] = CreateVm;
   table[Op::kvm_set_user_memory_region] = SetUserMemoryRegion;
   table[Op::kvm_set_user_memory_region2] = SetUserMemoryRegion2;
