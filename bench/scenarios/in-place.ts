@@ -125,7 +125,14 @@ async function holdAndConvert(stage: Stage, memory: Memory, holder: Holder): Pro
   if (left === null) await noCachestat(stage);
   else findings.expect(`${holder.name}: bytes in the file after the punch`, left, 0);
   const pinned = difference(pinnedPages(), pinnedBefore);
-  if (pinned !== null) findings.expect(`${holder.name}: pages pinned after the punch`, pinned, holder.pins);
+  // Others may pin pages meanwhile, but these are still held.
+  if (pinned !== null && holder.pins > 0)
+    findings.check(
+      `${holder.name}: pages pinned after the punch`,
+      pinned >= holder.pins,
+      String(pinned),
+      String(holder.pins),
+    );
   await touch(stage, memory);
   const has = await holder.sees(stage, NUMBER.memory, HELD);
   if (has !== 'unknown') findings.expect(`${holder.name}: after the punch and a new access it has`, has, holder.keeps);

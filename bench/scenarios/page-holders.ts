@@ -107,8 +107,14 @@ const opened = new WeakSet<Stage>();
 
 export const HOLDERS: readonly Holder[] = [hostMapping, longTermPin, mockDevice];
 
-/** Pages of the whole host that are pinned now (pin_user_pages); null if the kernel does not count them. */
+/** Pages of the whole host that are pinned now (pin_user_pages); null if the kernel does not count them, or not for us. */
 export function pinnedPages(): number | null {
+  try {
+    // Each CPU counts by itself, and reading this adds it up (Documentation/admin-guide/sysctl/vm.rst); for root only.
+    readFileSync('/proc/sys/vm/stat_refresh');
+  } catch {
+    return null;
+  }
   const text = readFileSync('/proc/vmstat', 'utf8');
   const count = (name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? NaN);
   const pinned = count('nr_foll_pin_acquired') - count('nr_foll_pin_released');

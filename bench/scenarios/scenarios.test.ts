@@ -94,7 +94,7 @@ describe('in-place', () => {
   it('on this host: nothing of a punched page stays with a mapping of the host', async () => {
     const report = await play('in-place');
     expect(failures(report)).toEqual([]);
-    expect(report.tables[0]?.rows[0]).toMatchObject({ 0: 'a mapping of the host', 6: 0 });
+    expect(report.tables[0]?.rows[0]?.[0]).toBe('a mapping of the host');
     await using analysis = await openAnalysis([report.trace]);
     const { rows } = await analysis.query(
       `select count(*) from events where op in ('gmem_punch_hole', 'ram_punch_hole') and errno = 0`,
