@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
+import { scenarioTable } from '../bench/scenarios/markdown.ts';
 import { strategyTables } from '../bench/strategies/markdown.ts';
 import { workloadTable } from '../capture/workloads/markdown.ts';
 import { PACKAGE_ROOT } from '../native/index.ts';
@@ -88,6 +89,7 @@ describe('README.md', () => {
   it.each([
     ['workloads', workloadTable],
     ['strategies', strategyTables],
+    ['scenarios', scenarioTable],
   ])('has the table of %s that the code has', (name, table) => {
     if (UPDATE) rewrite(name, table());
     expect(section(name)).toBe(table());

@@ -1,0 +1,21 @@
+import { formatParameter } from '../../capture/workloads/parameter.ts';
+import { SCENARIOS } from './index.ts';
+
+/** The scenarios as a table for the README. */
+export function scenarioTable(): string {
+  const rows = SCENARIOS.map(({ name, summary, source, needs, dma, parameters }) => [
+    `\`${name}\``,
+    summary,
+    source,
+    needs,
+    dma.map((value) => `\`${value}\``).join(' '),
+    parameters.map((parameter) => `\`${parameter.name}=${formatParameter(parameter, parameter.default)}\``).join(' '),
+  ]);
+  return [
+    ['scenario', 'what it is', 'what it re-enacts', 'needs', '--dma', 'parameters'],
+    Array<string>(6).fill('---'),
+    ...rows,
+  ]
+    .map((row) => `| ${row.join(' | ')} |`)
+    .join('\n');
+}
