@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { CvmtraceError } from '../../native/index.ts';
 import { unknownName } from '../../capture/unknown-name.ts';
 import { formatSize } from '../../capture/size.ts';
@@ -54,7 +55,7 @@ export function parseDevice(text: string): Device {
   return device;
 }
 
-/** @throws CvmtraceError USAGE for a machine that cannot be */
+/** @throws CvmtraceError USAGE for a machine that cannot be, UNAVAILABLE for one that does not fit in this host */
 export function assertMachine({ cpus, memoryBytes }: Machine): void {
   if (cpus < 1 || cpus > MAX_CPUS) {
     throw new CvmtraceError('USAGE', `--cpus cannot be ${cpus}`, { hint: `from 1 to ${MAX_CPUS}` });
@@ -62,6 +63,11 @@ export function assertMachine({ cpus, memoryBytes }: Machine): void {
   if (memoryBytes < LEAST_MEMORY || memoryBytes % 2 ** 20 !== 0) {
     throw new CvmtraceError('USAGE', `--memory cannot be ${formatSize(memoryBytes)}`, {
       hint: `whole MiB, at least ${formatSize(LEAST_MEMORY)}: Node alone needs some of it`,
+    });
+  }
+  if (memoryBytes > totalmem()) {
+    throw new CvmtraceError('UNAVAILABLE', `--memory ${formatSize(memoryBytes)} is more than this host has`, {
+      hint: `it has ${Math.floor(totalmem() / 2 ** 20)}M`,
     });
   }
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { Option } from 'commander';
-import { openAnalysis, type Analysis } from '../../analyze/index.ts';
+import { openAnalysis, qualifiers, type Analysis } from '../../analyze/index.ts';
 import { CvmtraceError } from '../../native/index.ts';
 import { refuseBinaryOnTerminal, writeBinary } from '../binary-result.ts';
 import { ExitStatus } from '../exit-status.ts';
@@ -69,6 +69,9 @@ async function runSql(context: VerbContext, positionals: readonly string[], opti
   const format = chooseFormat(context, options);
   const query = queryArgument ?? (await readInputText(context, options.file ?? '-'));
   const analysis = await openAnalysis(traces, { allowFiles: options.allowFiles });
+  // A result carries no heading that could say it.
+  if (analysis.traces.some(({ metadata }) => qualifiers(metadata).includes('emulated')))
+    context.output.note('emulated: times of this trace are those of an emulator, and mean nothing but their ratios');
   await closeOnEnd(context, analysis, () => writeQuery(context, analysis, query, format, options));
   return ExitStatus.done;
 }
