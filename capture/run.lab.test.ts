@@ -32,7 +32,7 @@ describe('run --guest with a device', () => {
       echo 'nr == 12' > $trace/events/kvm/kvm_hypercall/filter
       for event in iommu/map iommu/unmap kvm/kvm_hypercall; do echo 1 > $trace/events/$event/enable; done
       strace -f -X raw -e trace=ioctl -o strace.txt cvmtrace run boot ${SMALL} --memory 128M --backend sw-protected --guest --vcpus 2 \
-        --dma iommufd --device 0000:00:02.0 -o x.arrow || exit $?
+        --dma iommufd --device 0000:00:10.0 -o x.arrow || exit $?
       echo 0 > $trace/tracing_on
       cat $trace/trace > ftrace.txt
       `,

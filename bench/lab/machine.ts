@@ -7,6 +7,10 @@ import { formatSize } from '../../capture/size.ts';
 export const IOMMUS = ['virtio', 'vtd', 'amd', 'none'] as const;
 export type Iommu = (typeof IOMMUS)[number];
 
+/** Where the device is, whatever else the machine has. */
+export const DEVICE_ADDRESS = '0000:00:10.0';
+const DEVICE_SLOT = '10';
+
 /** A PCI device to pass on, by its PCI id: one in a group of its own, that no driver of the lab's kernel takes. */
 export const DEVICES = { e1000e: '8086:10d3', edu: '1234:11e8', none: '' } as const;
 export type Device = keyof typeof DEVICES;
@@ -102,7 +106,9 @@ export function qemuArguments(machine: Machine, image: string, init: string, sha
     ...['-kernel', image, '-append', parameters.join(' ')],
     ...IOMMU_DEVICES[machine.iommu],
     // Without its boot ROM, which would look for a network to boot from.
-    ...(machine.device === 'none' ? [] : ['-device', machine.device === 'e1000e' ? 'e1000e,romfile=' : machine.device]),
+    ...(machine.device === 'none'
+      ? []
+      : ['-device', `${machine.device},addr=${DEVICE_SLOT}${machine.device === 'e1000e' ? ',romfile=' : ''}`]),
     ...['-device', `virtio-serial-pci,max_ports=${PORTS.length + 1}`],
     ...PORTS.flatMap((port, i) => [
       ...['-chardev', `socket,id=${port},fd=${FIRST_PORT_FD + i}`],

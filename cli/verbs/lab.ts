@@ -3,7 +3,7 @@ import { Option } from 'commander';
 import { buildKernel } from '../../bench/lab/build.ts';
 import { bytesOnDisk, cacheFolder, listKernels, listUnfinished } from '../../bench/lab/cache.ts';
 import { findKernel } from '../../bench/lab/find-kernel.ts';
-import { assertMachine, DEVICES, IOMMUS, parseDevice, parseIommu } from '../../bench/lab/machine.ts';
+import { assertMachine, DEVICE_ADDRESS, DEVICES, IOMMUS, parseDevice, parseIommu } from '../../bench/lab/machine.ts';
 import { runInLab } from '../../bench/lab/run.ts';
 import { DEBIAN_RELEASES, hashConfig } from '../../bench/lab/source.ts';
 import { CvmtraceError } from '../../native/index.ts';
@@ -56,7 +56,7 @@ forgotten, but for the current directory and each --share, which are the host's 
 interrupt goes to it. Everything is emulated, so that times mean nothing but their ratios, and traces from inside say so.
 
 The mock devices of iommufd (IOMMU_TEST_CMD) work where no IOMMU of the kind vtd or amd is in use: with --iommu virtio, the default, or none.
-The device is bound to vfio-pci. Inside, CVMTRACE_LAB holds the kind of IOMMU.`,
+The device is ${DEVICE_ADDRESS}, bound to vfio-pci. Inside, CVMTRACE_LAB holds the kind of IOMMU.`,
   examples: [
     ['cvmtrace lab run -- cvmtrace probe', 'what works in there'],
     ['cvmtrace lab run --iommu vtd -- sh -c "ls /dev/vfio; dmesg | tail"', 'any command'],
