@@ -49,8 +49,10 @@ export async function recordRequests(options: RecordingOptions): Promise<Executi
     });
     return summary;
   } catch (error) {
+    const code = error instanceof CvmtraceError ? error.code : undefined;
+    if (code === 'IO') writer?.abort();
     // What a guest did before it broke down may say why it did.
-    if (error instanceof CvmtraceError && (error.code === 'IO' || error.code === 'CRASHED')) writer?.abort();
+    else if (code === 'CRASHED') keepPartial(writer);
     else writer?.discard();
     throw error;
   }
@@ -70,6 +72,15 @@ export async function recordRequests(options: RecordingOptions): Promise<Executi
       }),
     };
   }
+}
+
+function keepPartial(writer: TraceWriter | undefined): void {
+  try {
+    writer?.flush();
+  } catch {
+    // The file cannot be written either: what made it stop says more.
+  }
+  writer?.abort();
 }
 
 function isPaced(pacing: ExecuteOptions): boolean {

@@ -80,6 +80,15 @@ function streamsOf({ workload, settings, backend }: WorkloadRun): Iterable<Guest
   const vcpus = backend.guest?.vcpus ?? 1;
   if (vcpus === 1) return [workload.generate(settings)];
   const share = Math.floor(settings.memoryBytes / vcpus / STEP_BYTES) * STEP_BYTES;
+  const required = Math.ceil(workload.requiredBytes(settings.parameters) / STEP_BYTES) * STEP_BYTES;
+  if (share < required) {
+    throw new CvmtraceError(
+      'USAGE',
+      `workload ${workload.name} with these parameters needs ${formatSize(required)} of guest memory for each vCPU, and ` +
+        `${formatSize(settings.memoryBytes)} for ${vcpus} vCPUs is ${formatSize(share)}`,
+      { hint: `give it at least --memory ${formatSize(required * vcpus)}, fewer --vcpus or smaller parameters` },
+    );
+  }
   return Array.from({ length: vcpus }, (_, vcpu) =>
     onVcpu(
       workload.generate({ ...settings, memoryBytes: share, seed: (settings.seed + vcpu) % MAX_SEED }),

@@ -150,6 +150,7 @@ export class StrategyPlan implements Plan {
 
   #setAttributes({ gpa, len, to, vcpu, paceNs }: ConvertRequest, batch: OpBatch): void {
     const attrs = to === 'private' ? MEMORY_PRIVATE : 0;
+    let pauseNs = paceNs;
     if (this.#axes.backing === 'in-place') {
       for (const part of this.#inSlots(gpa, len)) {
         for (const piece of cut(part.gpa, part.len, this.#axes.attributes)) {
@@ -161,13 +162,14 @@ export class StrategyPlan implements Plan {
             attrs,
             flags: 0,
             vcpu,
+            paceNs: pauseNs,
           });
+          pauseNs = 0;
         }
       }
       return;
     }
     if (!this.#backend.abilities.attributes) return;
-    let pauseNs = paceNs;
     for (const piece of cut(gpa, len, this.#axes.attributes)) {
       batch.push('kvm_set_memory_attributes', {
         obj: ObjectNumber.vm,

@@ -38,6 +38,11 @@ export interface Workload {
   /** True if the guest asks by faulting on memory that it has no slot for yet: each range once, and only to private. */
   readonly faults?: boolean;
   /**
+   * The least guest memory that the parameters need, bytes.
+   * @throws CvmtraceError USAGE if one is out of range.
+   */
+  requiredBytes(parameters?: ParameterValues): number;
+  /**
    * The requests, lazily; every iteration starts anew. Settings are checked when this is called.
    * @throws CvmtraceError USAGE if a setting is out of range or the memory too small.
    */
@@ -45,7 +50,10 @@ export interface Workload {
 }
 
 /** What the parts of a workload are written against: names of parameters are checked by the compiler. */
-interface Definition<P extends readonly Parameter[]> extends Omit<Workload, 'generate' | 'parameters'> {
+interface Definition<P extends readonly Parameter[]> extends Omit<
+  Workload,
+  'generate' | 'parameters' | 'requiredBytes'
+> {
   readonly parameters: P;
   /** The least guest memory that the values need, bytes. */
   readonly requiredBytes: (values: CompleteValues<P>) => number;
@@ -55,10 +63,11 @@ interface Definition<P extends readonly Parameter[]> extends Omit<Workload, 'gen
 /** A workload whose settings are checked before its generator sees them. */
 export function defineWorkload<const P extends readonly Parameter[]>(definition: Definition<P>): Workload {
   const { requiredBytes, requests, ...described } = definition;
+  const owner = `workload ${definition.name}`;
   return {
     ...described,
+    requiredBytes: (parameters = {}) => requiredBytes(completeParameters(owner, definition.parameters, parameters)),
     generate({ memoryBytes, seed, parameters = {} }) {
-      const owner = `workload ${definition.name}`;
       checkMemory(memoryBytes);
       if (!Number.isSafeInteger(seed) || seed < 0 || seed > MAX_SEED) {
         throw new CvmtraceError('USAGE', `the seed cannot be ${seed}`, {
