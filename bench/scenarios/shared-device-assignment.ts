@@ -82,8 +82,9 @@ export const sharedDeviceAssignment = defineScenario({
 });
 
 /** A map in the middle of a section fails, because something else is mapped there; nothing of the section stays. */
-async function rollBack({ findings, recorder }: Stage, manager: ConversionManager, target: DmaTarget): Promise<void> {
-  await recorder.mark('a failed map rolls back');
+async function rollBack(on: Stage, manager: ConversionManager, target: DmaTarget): Promise<void> {
+  const { findings, recorder } = on;
+  await on.phase('a failed map rolls back');
   const intruder = { gpa: 100 * PAGE_BYTES, offset: 100 * PAGE_BYTES, len: PAGE_BYTES };
   const batch = new OpBatch(1);
   target.map(batch, intruder, ObjectNumber.shared, 0);

@@ -15,16 +15,16 @@ export type Operation = readonly [op: OpName, operands: Operands, detail?: strin
 export class Stage {
   readonly recorder: StepRecorder;
   readonly findings: Findings;
-  readonly emulated: boolean;
+  #phase: string | undefined;
 
-  constructor(recorder: StepRecorder, findings: Findings, emulated: boolean) {
+  constructor(recorder: StepRecorder, findings: Findings) {
     this.recorder = recorder;
     this.findings = findings;
-    this.emulated = emulated;
   }
 
   /** A phase begins. */
   async phase(name: string): Promise<void> {
+    this.#phase = name;
     await this.recorder.mark(name);
   }
 
@@ -69,7 +69,9 @@ export class Stage {
   /** What this kernel lacks, in the report and in the trace. */
   async leaveOut(step: string, reason: string, errno?: string): Promise<void> {
     this.findings.leave(step, reason, errno);
-    await this.recorder.mark(`left out: ${step}${errno ? ` (${errno})` : ''}: ${reason}`);
+    await this.recorder.mark(`left out: ${step}${errno ? ` (${errno})` : ''}`);
+    // The phase goes on.
+    if (this.#phase !== undefined) await this.recorder.mark(this.#phase);
   }
 }
 
@@ -133,7 +135,7 @@ async function record(
     workload: { name, seed: 0, parameters },
   } as const;
   await recordSteps({ ...run, metadata }, async (recorder) => {
-    await play(new Stage(recorder, findings, host.emulated));
+    await play(new Stage(recorder, findings));
     return findings.allHold ? 0 : 1;
   });
   const { checks, tables, leftOut } = findings;
