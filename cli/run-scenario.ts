@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import { type Scenario, SCENARIOS, type ScenarioReport } from '../bench/scenarios/index.ts';
 import { allHold } from '../bench/scenarios/scenario.ts';
 import { claimDevice } from '../capture/dma/device.ts';
@@ -59,7 +58,6 @@ export async function runScenario(context: VerbContext, name: string, options: S
     claimed?.[Symbol.dispose]();
   }
   await context.output.result(scenarioFields(report), () => formatScenario(report, context.style));
-  context.output.note(`the trace is ${basename(options.out)}`);
   return allHold(report) ? ExitStatus.done : ExitStatus.finding;
 }
 

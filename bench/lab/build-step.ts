@@ -9,6 +9,7 @@ export interface StepOptions {
   /** Output is added to this file. */
   readonly log: string;
   readonly cwd: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
   readonly onLine?: (line: string) => void;
 }
@@ -26,7 +27,7 @@ export async function runStep(what: string, argv: readonly [string, ...string[]]
   signal.throwIfAborted();
   const [program, ...args] = argv;
   // A make around us must not hand its job server on.
-  const env = { ...process.env, MAKEFLAGS: '', KBUILD_BUILD_USER: 'cvmtrace', KBUILD_BUILD_HOST: 'lab', LC_ALL: 'C' };
+  const env = { ...options.env, MAKEFLAGS: '', KBUILD_BUILD_USER: 'cvmtrace', KBUILD_BUILD_HOST: 'lab', LC_ALL: 'C' };
   const child = spawn(program, args, { cwd: options.cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   const kill = (): void => {
     try {
@@ -60,11 +61,16 @@ export async function runStep(what: string, argv: readonly [string, ...string[]]
   }
 }
 
+/** Whether a line of make's output says what it works on: "  CC      mm/memory.o". */
+export function isWork(line: string): boolean {
+  return /^ {2}[A-Z]/.test(line);
+}
+
 async function failed(what: string, log: string, status: number | null): Promise<CvmtraceError> {
   const lines = (await readFile(log, 'utf8')).trimEnd().split('\n');
   const errors = lines.slice(-200);
   if (errors.some((line) => line.includes(NO_SPACE))) return noSpace(what);
-  const telling = errors.filter((line) => /error|\*\*\*|fatal/i.test(line)).slice(0, LAST_LINES);
+  const telling = errors.filter((line) => /error|\*\*\*|fatal/i.test(line) && !isWork(line)).slice(0, LAST_LINES);
   return new CvmtraceError(
     'UNAVAILABLE',
     `${what} failed with status ${status ?? 'none'}: ${(telling.length > 0 ? telling : lines.slice(-LAST_LINES)).join(' | ')}`,

@@ -3,7 +3,7 @@ import { copyFile, readFile, rename } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { CvmtraceError } from '../../native/index.ts';
-import { runStep } from './build-step.ts';
+import { isWork, runStep } from './build-step.ts';
 import {
   cacheFolder,
   kernelFolder,
@@ -14,7 +14,7 @@ import {
   saveKernel,
 } from './cache.ts';
 import { CONFIG_FRAGMENT, findSource, hashConfig, hashSource, imageRelease, type KernelSource } from './source.ts';
-import { assertInstalled, BUILD_NEEDS, missingPackages } from './tools.ts';
+import { assertInstalled, BUILD_NEEDS, missingPackages, type Need } from './tools.ts';
 
 export interface BuildOptions {
   /** A Debian release, a tree, a tarball or a bzImage. */
@@ -23,6 +23,9 @@ export interface BuildOptions {
   readonly install: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
+  /** What building takes, of programs and of room, bytes; by default what a kernel takes. */
+  readonly needs?: readonly Need[];
+  readonly roomBytes?: number;
   /** How much is done, 0 to 1, and what is being done. */
   readonly onProgress?: (fraction: number, what: string) => void;
 }
@@ -64,7 +67,7 @@ export async function buildKernel(options: BuildOptions): Promise<BuildResult> {
     if (source.kind === 'image') {
       await copyFile(source.path, image);
     } else {
-      assertRoom(folder);
+      assertRoom(folder, options.roomBytes ?? ROOM_BYTES);
       const objects = join(folder, 'objects');
       await compile(source, folder, objects, options);
       await copyFile(join(objects, 'arch/x86/boot/bzImage'), `${image}.new`);
@@ -91,11 +94,11 @@ export async function buildKernel(options: BuildOptions): Promise<BuildResult> {
 }
 
 async function install(
-  { env, install: wanted, signal, onProgress }: BuildOptions,
+  { env, install: wanted, signal, needs = BUILD_NEEDS, onProgress }: BuildOptions,
   source: KernelSource,
 ): Promise<void> {
   if (source.kind === 'image') return;
-  const needed = [...missingPackages(BUILD_NEEDS, env)];
+  const needed = [...missingPackages(needs, env)];
   if (source.kind === 'tarball' && source.package !== undefined && !existsSync(source.path))
     needed.push(source.package);
   if (needed.length > 0 && wanted) {
@@ -106,7 +109,7 @@ async function install(
     }
     const cache = cacheFolder(env);
     makeOrFail(cache);
-    const step = { log: join(cache, 'install.log'), cwd: '/', signal };
+    const step = { log: join(cache, 'install.log'), cwd: '/', env, signal };
     onProgress?.(0, `installing ${needed.join(', ')}`);
     await runStep('apt-get update', ['apt-get', 'update', '-q'], step);
     await runStep(
@@ -123,10 +126,10 @@ async function compile(
   source: KernelSource,
   folder: string,
   objects: string,
-  { signal, onProgress }: BuildOptions,
+  { env, signal, onProgress }: BuildOptions,
 ): Promise<void> {
   const log = join(folder, 'build.log');
-  const step = { log, cwd: folder, signal };
+  const step = { log, cwd: folder, env, signal };
   let tree = source.path;
   if (source.kind === 'tarball') {
     tree = join(folder, 'source');
@@ -149,7 +152,6 @@ async function compile(
     await runStep('configuring', [...make, `KCONFIG_ALLCONFIG=${CONFIG_FRAGMENT}`, 'allnoconfig'], step);
     await copyFile(CONFIG_FRAGMENT, fragment);
   }
-  const isWork = (line: string): boolean => /^ {2}[A-Z]/.test(line);
   let lines = (await readFile(log, 'utf8')).split('\n').filter(isWork).length;
   await runStep('compiling', [...make, `-j${availableParallelism()}`, 'bzImage'], {
     ...step,
@@ -189,13 +191,13 @@ function makeOrFail(folder: string): void {
   }
 }
 
-function assertRoom(folder: string): void {
+function assertRoom(folder: string, needed: number): void {
   const { bavail, bsize } = statfsSync(folder);
   const room = bavail * bsize;
-  if (room >= ROOM_BYTES || existsSync(join(folder, 'objects', '.config'))) return;
+  if (room >= needed || existsSync(join(folder, 'objects', '.config'))) return;
   throw new CvmtraceError(
     'IO',
-    `a build needs about 3 GiB, and ${folder} has ${(room / 2 ** 30).toFixed(1)} GiB left`,
+    `a build needs about ${(needed / 2 ** 30).toFixed(1)} GiB, and ${folder} has ${(room / 2 ** 30).toFixed(1)} GiB left`,
     {
       hint: 'free some room, or set XDG_CACHE_HOME to a disk that has it',
     },
@@ -208,7 +210,8 @@ async function withLock<T>(folder: string, name: string, work: () => Promise<T>)
   const take = (): void => writeFileSync(path, String(process.pid), { flag: 'wx' });
   try {
     take();
-  } catch {
+  } catch (error) {
+    if (!existsSync(path)) throw error;
     const pid = Number(readFileSync(path, 'utf8'));
     if (pid > 0 && isAlive(pid)) {
       throw new CvmtraceError('UNAVAILABLE', `another cvmtrace (process ${pid}) is building ${name}`, {

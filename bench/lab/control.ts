@@ -1,4 +1,5 @@
 /** What the host and the lab's process 1 (`native/lab/init.cc`) say to each other through the port cvmtrace.control. */
+import { StringDecoder } from 'node:string_decoder';
 import type { Share } from './machine.ts';
 
 export interface Command {
@@ -37,11 +38,13 @@ export function encodeCommand(command: Command): Buffer {
 
 /** Cuts what arrives into messages. */
 export class MessageReader {
+  // A chunk may end inside a character.
+  readonly #decoder = new StringDecoder('utf8');
   #rest = '';
 
   /** Messages that are complete with this chunk. */
   push(chunk: Buffer): Message[] {
-    const lines = (this.#rest + chunk.toString('utf8')).split('\n');
+    const lines = (this.#rest + this.#decoder.write(chunk)).split('\n');
     this.#rest = lines.pop() ?? '';
     return lines.map(parse);
   }

@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { existsSync, realpathSync } from 'node:fs';
 import { CvmtraceError } from '../../native/index.ts';
 import { type LabKernel, listKernels } from './cache.ts';
 import { DEBIAN_RELEASES, hashConfig } from './source.ts';
@@ -15,7 +15,7 @@ export interface ChosenKernel {
  */
 export function findKernel(cache: string, name: string | undefined): ChosenKernel {
   const kernels = listKernels(cache);
-  const names = name === undefined ? DEBIAN_RELEASES : [name, resolve(name)];
+  const names = name === undefined ? DEBIAN_RELEASES : [name, ...(existsSync(name) ? [realpathSync(name)] : [])];
   const kernel =
     names
       .map((wanted) => kernels.find((candidate) => candidate.name === wanted))

@@ -64,7 +64,7 @@ export function runInLab(run: LabRun): Lab {
   const command: Command = {
     bind: DEVICES[run.machine.device],
     terminal: run.terminal !== undefined,
-    script: `#!/bin/sh\nexec '${process.execPath}' '${run.program}' "$@"\n`,
+    script: `#!/bin/sh\nexec ${quoted(process.execPath)} ${quoted(run.program)} "$@"\n`,
     shares,
     folder: run.folders[0],
     argv: run.argv,
@@ -93,7 +93,8 @@ export function runInLab(run: LabRun): Lab {
 function startQemu(run: LabRun, args: readonly string[]): ChildProcess {
   // A process that is killed cannot take QEMU along; the kernel can.
   const setpriv = findProgram('setpriv', run.env);
-  const [program, ...before] = setpriv === undefined ? [QEMU] : [setpriv, '--pdeathsig', 'KILL', '--', QEMU];
+  const emulator = findProgram(QEMU, run.env) ?? QEMU;
+  const [program, ...before] = setpriv === undefined ? [emulator] : [setpriv, '--pdeathsig', 'KILL', '--', emulator];
   return spawn(program, [...before, ...args], {
     stdio: ['ignore', 'pipe', 'pipe', ...PORTS.map(() => 'pipe' as const)],
     // A Ctrl-C of the terminal is for the command inside, which gets it from us.
@@ -107,12 +108,12 @@ async function outcome(run: LabRun, qemu: ChildProcess, port: (name: Port) => Du
   qemu.stdout?.on('data', (chunk: Buffer) => consoleText.push(chunk));
   const complaints = new Tail();
   qemu.stderr?.on('data', (chunk: Buffer) => complaints.push(chunk));
-  const stdout = new Passage(port('stdout'), run.stdout);
-  const stderr = new Passage(port('stderr'), run.stderr);
 
   let timer: NodeJS.Timeout | undefined;
   try {
     return await new Promise<number>((resolve, reject) => {
+      const stdout = new Passage(port('stdout'), run.stdout, reject);
+      const stderr = new Passage(port('stderr'), run.stderr, reject);
       const crash = (what: string): void => reject(crashed(what, consoleText, complaints));
       timer = setTimeout(crash, run.bootLimitMs ?? BOOT_LIMIT_MS, 'did not boot in time');
       const act = (message: Message): void => {
@@ -122,9 +123,8 @@ async function outcome(run: LabRun, qemu: ChildProcess, port: (name: Port) => Du
           timer = setTimeout(crash, run.silenceLimitMs ?? SILENCE_LIMIT_MS, 'hangs');
           return;
         }
-        Promise.all([stdout.arrived(message.stdoutBytes), stderr.arrived(message.stderrBytes)]).then(
-          () => resolve(message.status),
-          reject,
+        void Promise.all([stdout.arrived(message.stdoutBytes), stderr.arrived(message.stderrBytes)]).then(() =>
+          resolve(message.status),
         );
       };
       const messages = new MessageReader();
@@ -144,13 +144,10 @@ class Passage {
   #bytes = 0;
   #wanted: number | undefined;
   #done: (() => void) | undefined;
-  #fail: ((error: Error) => void) | undefined;
-  #failure: Error | undefined;
 
-  constructor(from: Duplex, to: Writable) {
-    this.#pass(from, to).catch((error: unknown) =>
-      this.#end(error instanceof Error ? error : new Error(String(error))),
-    );
+  /** @param failed called if our stream cannot be written to: nobody would take what the command prints, and it would wait for ever. */
+  constructor(from: Duplex, to: Writable, failed: (error: unknown) => void) {
+    this.#pass(from, to).catch(failed);
   }
 
   /** One chunk after the other, so that a slow reader slows the guest down. */
@@ -158,25 +155,17 @@ class Passage {
     for await (const chunk of from as AsyncIterable<Buffer>) {
       await write(to, chunk);
       this.#bytes += chunk.length;
-      if (this.#bytes === this.#wanted) this.#end();
+      if (this.#bytes === this.#wanted) this.#done?.();
     }
   }
 
   /** Resolves when that many bytes have been written. */
   arrived(bytes: number): Promise<void> {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       this.#wanted = bytes;
       this.#done = resolve;
-      this.#fail = reject;
-      if (this.#failure) reject(this.#failure);
-      else if (this.#bytes === bytes) resolve();
+      if (this.#bytes === bytes) resolve();
     });
-  }
-
-  #end(error?: Error): void {
-    this.#failure ??= error;
-    if (this.#failure) this.#fail?.(this.#failure);
-    else this.#done?.();
   }
 }
 
@@ -223,6 +212,11 @@ function notSetUp(reason: string): CvmtraceError {
   return new CvmtraceError('UNAVAILABLE', `the lab could not be set up: ${reason}`, {
     hint: 'the kernel may lack what bench/lab/kernel.config asks for: cvmtrace lab list says what is missing',
   });
+}
+
+/** A word of the shell. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** The kernel's command line has no way to quote a blank. */

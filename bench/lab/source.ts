@@ -65,7 +65,9 @@ export function hashConfig(): string {
 export async function imageRelease(path: string): Promise<string | null> {
   const header = await readHeader(path);
   if (header.length < SETUP_BYTES / 2) return null;
-  const at = header.readUInt16LE(VERSION_POINTER) + 0x200;
+  const pointer = header.readUInt16LE(VERSION_POINTER);
+  if (pointer === 0) return null;
+  const at = pointer + 0x200;
   const end = header.indexOf(0, at);
   const text = header.subarray(at, end < 0 ? at : end).toString('latin1');
   return text.split(' ')[0] || null;

@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { CvmtraceError } from '../../native/index.ts';
 
-interface Need {
+export interface Need {
   /** A program on the PATH, or the path of a file. */
   readonly file: string;
   readonly package: string;

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openAnalysis } from '../analyze/index.ts';
-import { labShell, testFolder } from '../bench/lab/testing/run-lab.ts';
+import { openAnalysis } from '../../analyze/index.ts';
+import { labShell, testFolder } from '../../bench/lab/testing/run-lab.ts';
 
 const folder = testFolder();
 const SMALL = '--param transactions=60 firmware-memory=16M swiotlb=2M transfers=20 partial=2M think=1us';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { labShell } from '../bench/lab/testing/run-lab.ts';
+import { labShell } from './testing/run-lab.ts';
 
 /** Runs the tests that need the lab's kernel in it, and returns vitest's own count. */
 function inside(options: readonly string[], files: string): { readonly passed: number; readonly text: string } {
