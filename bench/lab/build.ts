@@ -6,6 +6,7 @@ import { CvmtraceError } from '../../native/index.ts';
 import { isWork, runStep } from './build-step.ts';
 import {
   cacheFolder,
+  foldersOf,
   kernelFolder,
   type LabKernel,
   listKernels,
@@ -84,6 +85,8 @@ export async function buildKernel(options: BuildOptions): Promise<BuildResult> {
       folder,
     };
     saveKernel(kernel);
+    // What it replaces: the same source with an older config, or older source, also if its build was never finished.
+    for (const old of foldersOf(cache, source.name)) if (old !== folder) removeFolder(old);
     if (source.kind === 'tarball') {
       // Over a gigabyte that nothing needs any more; of a tree the objects stay, for its next build.
       removeFolder(join(folder, 'source'));
