@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { existsSync } from 'node:fs';
 import { Option } from 'commander';
 import { openAnalysis, qualifiers, type Analysis } from '../../analyze/index.ts';
@@ -70,8 +71,11 @@ async function runSql(context: VerbContext, positionals: readonly string[], opti
   const query = queryArgument ?? (await readInputText(context, options.file ?? '-'));
   const analysis = await openAnalysis(traces, { allowFiles: options.allowFiles });
   // A result carries no heading that could say it.
-  if (analysis.traces.some(({ metadata }) => qualifiers(metadata).includes('emulated')))
-    context.output.note('emulated: times of this trace are those of an emulator, and mean nothing but their ratios');
+  const emulated = analysis.traces.filter(({ metadata }) => qualifiers(metadata).includes('emulated'));
+  if (emulated.length > 0) {
+    const whose = analysis.traces.length === 1 ? 'this trace' : emulated.map(({ path }) => basename(path)).join(', ');
+    context.output.note(`emulated: times of ${whose} are those of an emulator, and mean nothing but their ratios`);
+  }
   await closeOnEnd(context, analysis, () => writeQuery(context, analysis, query, format, options));
   return ExitStatus.done;
 }
