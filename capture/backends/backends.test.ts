@@ -1,14 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  CvmtraceError,
-  loadNative,
-  type ExecutedBatch,
-  type Native,
-  type NativeSession,
-  OP_STRIDE,
-  OpBatch,
-  OPS,
-} from '../../native/index.ts';
+import { CvmtraceError, loadNative, type Native, OP_STRIDE, OpBatch, OPS } from '../../native/index.ts';
+import { hostWith } from '../testing/fake-host.ts';
 import type { Backend, MemoryLayout } from './backend.ts';
 import { BACKENDS, openBackend } from './index.ts';
 import { withGuest } from './with-guest.ts';
@@ -16,33 +8,6 @@ import { withGuest } from './with-guest.ts';
 const SLOT = { gpa: 0, len: 2 ** 20, offset: 0 };
 const native = loadNative();
 const { attempts } = native.probeHost();
-
-/** A host on which operations fail with the given errnos, for an operation's name and flags. */
-function hostWith(
-  errnoOf: (op: string, attrs: number, flags: number) => number,
-  names: Readonly<Record<number, string>> = {},
-  runGuest: NativeSession['runGuest'] = () => Promise.resolve([]),
-): Native {
-  const session: Pick<NativeSession, 'execute' | 'close' | 'runGuest'> = {
-    execute: (words) => {
-      const rows = words.length / OP_STRIDE;
-      const errno = Uint16Array.from({ length: rows }, (_, row) => {
-        const [code = 0, , , , , attrs = NaN, flags = NaN] = words.subarray(row * OP_STRIDE);
-        return errnoOf(OPS[code] ?? '', attrs, flags);
-      });
-      // Every capability that is asked for is there, memory attributes with KVM_MEMORY_ATTRIBUTE_PRIVATE.
-      const columns = { result: new BigInt64Array(rows).fill(8n) } as Partial<ExecutedBatch['columns']>;
-      return Promise.resolve({ rows, errno, columns } as ExecutedBatch);
-    },
-    runGuest,
-    close: () => Promise.resolve(),
-  };
-  return {
-    ...native,
-    createSession: () => session as NativeSession,
-    errnoName: (errno) => names[errno] ?? `E${errno}`,
-  };
-}
 
 async function refusal(name: string, host: Native): Promise<CvmtraceError> {
   return refused(openBackend(name, host));

@@ -1,5 +1,5 @@
-import { basename } from 'node:path';
 import { existsSync } from 'node:fs';
+import { basename } from 'node:path';
 import { Option } from 'commander';
 import { openAnalysis, qualifiers, type Analysis } from '../../analyze/index.ts';
 import { CvmtraceError } from '../../native/index.ts';
