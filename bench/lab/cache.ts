@@ -65,8 +65,22 @@ export function saveKernel(kernel: LabKernel): void {
 }
 
 export function kernelFolder(cache: string, name: string, hash: string): string {
-  const label = name.replace(/^.*\/(?=[^/])/, '').replace(/[^\w.+-]+/g, '_');
-  return join(cache, `${label}-${hash.slice(0, 16)}`);
+  return join(cache, `${labelOf(name)}-${hash.slice(0, HASH_DIGITS)}`);
+}
+
+/** Folders of a release, finished or not. A path is not looked for: two trees may have the same last name. */
+export function foldersOf(cache: string, name: string): string[] {
+  if (name.includes('/')) return [];
+  const label = `${labelOf(name)}-`;
+  return childrenOf(cache)
+    .filter((child) => child.startsWith(label) && child.length === label.length + HASH_DIGITS)
+    .map((child) => join(cache, child));
+}
+
+const HASH_DIGITS = 16;
+
+function labelOf(name: string): string {
+  return name.replace(/^.*\/(?=[^/])/, '').replace(/[^\w.+-]+/g, '_');
 }
 
 /** Makes a folder and what is above it. Not by Node's recursive mkdir, which never comes back below /proc. */

@@ -31,7 +31,7 @@ describe('the machine', () => {
       ['/k/bzImage'],
     ]);
     expect(args).not.toContain('-drive');
-    expect(values(args, '-accel')).toEqual(['tcg,thread=multi']);
+    expect(values(args, '-accel')).toEqual(['tcg,thread=single']);
   });
 
   it.each<[Iommu, string | undefined, RegExp]>([
