@@ -9,8 +9,8 @@
 namespace cvmtrace {
 namespace {
 
-constexpr const char* kWordNames[kStride] = {"op",    "obj",   "gpa",    "offset", "len",
-                                             "attrs", "flags", "paceNs", "peer",   "vcpu", "iova"};
+constexpr const char* kWordNames[kStride] = {"op",    "obj",    "gpa",  "offset", "len", "attrs",
+                                             "flags", "paceNs", "peer", "vcpu",   "iova"};
 constexpr double kMaxWord = 9007199254740991.0;  // 2^53 - 1: the last whole number before float64 skips some
 
 // What an operation has once it ran. Set in advance, so that the executor need only clear a bit of the few that fail.
