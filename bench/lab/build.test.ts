@@ -4,7 +4,8 @@ import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CvmtraceError, type ErrorCode } from '../../native/index.ts';
 import { buildKernel, type BuildOptions } from './build.ts';
-import { cacheFolder, listKernels, listUnfinished } from './cache.ts';
+import { cacheFolder, kernelFolder, listKernels, listUnfinished, makeFolder, saveKernel } from './cache.ts';
+import { hashConfig } from './source.ts';
 import { fakeImage, FakeKernel } from './testing/fake-kernel.ts';
 
 let folder: string;
@@ -206,6 +207,18 @@ describe('what is not installed', () => {
     const error = await refusal(build(fake.tree, { needs }), 'UNAVAILABLE');
     expect(error.message).toMatch(/not installed here: no-such-tool, header-dev$/);
     expect(error.hint).toBe('as root: apt-get install --no-install-recommends no-such-tool header-dev');
+  });
+
+  it('is not missed by a kernel that is built', async () => {
+    const folder = kernelFolder(cacheFolder(env), '0.1', 'f'.repeat(64));
+    makeFolder(folder);
+    const image = join(folder, 'bzImage');
+    writeFileSync(image, fakeImage('0.1.2'));
+    const kernel = { name: '0.1', hash: 'f'.repeat(64), release: '0.1.2', missing: [], image, folder };
+    saveKernel({ ...kernel, configHash: hashConfig() });
+    expect(await build('0.1', { needs: [] })).toMatchObject({ built: false, kernel: { image } });
+    saveKernel({ ...kernel, configHash: 'of an older config' });
+    await refusal(build('0.1', { needs: [] }), 'UNAVAILABLE');
   });
 
   it("of Debian's sources is a package, too", async () => {

@@ -15,7 +15,7 @@ import {
   saveKernel,
 } from './cache.ts';
 import { CONFIG_FRAGMENT, findSource, hashConfig, hashSource, imageRelease, type KernelSource } from './source.ts';
-import { assertInstalled, BUILD_NEEDS, missingPackages, type Need } from './tools.ts';
+import { assertInstalled, BUILD_NEEDS, missingPackages, RUN_NEEDS, type Need } from './tools.ts';
 
 export interface BuildOptions {
   /** A Debian release, a tree, a tarball or a bzImage. */
@@ -54,9 +54,14 @@ export async function buildKernel(options: BuildOptions): Promise<BuildResult> {
   const { env, onProgress } = options;
   const cache = cacheFolder(env);
   const source = await findSource(options.kernel);
+  const configHash = hashConfig();
+  if (source.kind === 'tarball' && source.package !== undefined && !existsSync(source.path)) {
+    // Without the source nobody can say that there is a newer one, and what is there runs.
+    const kernel = listKernels(cache).find((built) => built.name === source.name && built.configHash === configHash);
+    if (kernel) return { kernel, built: false };
+  }
   await install(options, source);
   onProgress?.(0, 'looking at the source');
-  const configHash = hashConfig();
   const hash = await combine(await hashSource(source), source.kind === 'image' ? '' : configHash);
   const ready = listKernels(cache).find((kernel) => kernel.hash === hash && kernel.name === source.name);
   if (ready && source.kind !== 'tree') return { kernel: ready, built: false };
@@ -104,6 +109,8 @@ async function install(
   const needed = [...missingPackages(needs, env)];
   if (source.kind === 'tarball' && source.package !== undefined && !existsSync(source.path))
     needed.push(source.package);
+  // Nothing is built with it, but what is built is of no use without it: one line of apt is better than two.
+  if ((wanted || needed.length > 0) && needs === BUILD_NEEDS) needed.push(...missingPackages(RUN_NEEDS, env));
   if (needed.length > 0 && wanted) {
     if (process.getuid?.() !== 0) {
       throw new CvmtraceError('UNAVAILABLE', `--install needs root, to install ${needed.join(', ')}`, {

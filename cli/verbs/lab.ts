@@ -127,7 +127,7 @@ async function list(context: VerbContext): Promise<number> {
         { title: 'KERNEL' },
         { title: 'RELEASE' },
         { title: 'ON DISK', align: 'right' },
-        { title: 'STATE' },
+        { title: 'STATE', width: 48 },
         { title: 'FOLDER' },
       ],
       [

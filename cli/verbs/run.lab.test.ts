@@ -129,6 +129,16 @@ describe('run --guest with a device', () => {
     ]);
   });
 
+  it('maps for VFIO on a kernel that has neither guest_memfd nor iommufd, and says what stands in', async () => {
+    const { status, stderr } = labShell(
+      `cvmtrace run partial --param size=2M --memory 64M --pace asap --dma type1 --device 0000:00:10.0 -o old.arrow`,
+      { cwd: folder, options: ['--kernel', '6.1', '--iommu', 'vtd'] },
+    );
+    expect(status, stderr).toBe(0);
+    expect(stderr).toContain('stands in for a guest_memfd');
+    expect(await counts('old.arrow')).toMatchObject({ vfio_set_iommu: 1, vfio_map_dma: 512 });
+  });
+
   it('refuses what it must not touch, and says why', () => {
     const { stdout } = labShell(
       `
