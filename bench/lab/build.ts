@@ -170,7 +170,7 @@ async function compile(
       lines++;
       onProgress?.(
         Math.min(0.99, CONFIGURED + (1 - CONFIGURED) * (lines / BUILD_LINES)),
-        line.trim().replace(/ +/, ' '),
+        line.replaceAll(`${folder}/`, '').trim().replace(/ +/, ' '),
       );
     },
   });
