@@ -175,7 +175,7 @@ export function packageVersion(): string {
 const HELP_FOOTER = `
 Exit status:
   0 done    1 done, with a finding    2 usage    65 bad trace    66 input missing
-  69 the host cannot    70 a bug    74 I/O    130 interrupted
+  69 the host cannot    70 a bug, or a broken-down lab    74 I/O    130 interrupted
 
 Begin with: cvmtrace quickstart`;
 
