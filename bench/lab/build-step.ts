@@ -20,11 +20,11 @@ const NO_SPACE = 'No space left on device';
 /**
  * Runs one program of a build in a process group of its own, so that an interrupt ends all that it started.
  * @throws CvmtraceError IO if the disk is full or the log cannot be written, UNAVAILABLE with the log's last lines if the program fails,
- * and the signal's reason if it is aborted
+ * and INTERRUPTED if the signal is aborted
  */
 export async function runStep(what: string, argv: readonly [string, ...string[]], options: StepOptions): Promise<void> {
   const { signal } = options;
-  signal.throwIfAborted();
+  throwIfInterrupted(what, signal);
   const [program, ...args] = argv;
   // A make around us must not hand its job server on.
   const env = { ...options.env, MAKEFLAGS: '', KBUILD_BUILD_USER: 'cvmtrace', KBUILD_BUILD_HOST: 'lab', LC_ALL: 'C' };
@@ -52,7 +52,7 @@ export async function runStep(what: string, argv: readonly [string, ...string[]]
       child.once('close', resolve);
     });
     await new Promise<void>((resolve) => log.end(resolve));
-    signal.throwIfAborted();
+    throwIfInterrupted(what, signal);
     if (logError) throw noSpace(what, logError);
     if (status !== 0) throw await failed(what, options.log, status);
   } finally {
@@ -64,6 +64,14 @@ export async function runStep(what: string, argv: readonly [string, ...string[]]
 /** Whether a line of make's output says what it works on: "  CC      mm/memory.o". */
 export function isWork(line: string): boolean {
   return /^ {2}[A-Z]/.test(line);
+}
+
+function throwIfInterrupted(what: string, signal: AbortSignal): void {
+  if (!signal.aborted) return;
+  throw new CvmtraceError('INTERRUPTED', `interrupted while ${what}`, {
+    hint: 'the same command goes on where it stopped',
+    cause: signal.reason,
+  });
 }
 
 async function failed(what: string, log: string, status: number | null): Promise<CvmtraceError> {
