@@ -8,7 +8,7 @@ import { labShell, testFolder } from '../../bench/lab/testing/run-lab.ts';
 const folder = testFolder();
 const SMALL = '--param transactions=60 firmware-memory=16M swiotlb=2M transfers=20 partial=2M think=1us';
 
-/** Request numbers as strace -X raw prints them (uapi.md of KVM and iommufd). */
+/** Request numbers as strace -X raw prints them (linux/kvm.h, linux/iommufd.h). */
 const REQUESTS = { kvm_set_memory_attributes: '0x4020aed2', iommufd_ioas_map: '0x3b85', iommufd_ioas_unmap: '0x3b86' };
 
 async function query(name: string, sql: string): Promise<unknown[][]> {
