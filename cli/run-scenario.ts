@@ -4,18 +4,16 @@ import { claimDevice } from '../capture/dma/device.ts';
 import { unknownName } from '../capture/unknown-name.ts';
 import { parseParameters } from '../capture/workloads/parameter.ts';
 import { CvmtraceError, loadNative } from '../native/index.ts';
+import type { DmaOptions } from './dma-options.ts';
 import { ExitStatus } from './exit-status.ts';
 import { startProgress } from './progress.ts';
 import { formatScenario, scenarioFields } from './scenario-report.ts';
 import type { VerbContext } from './verb.ts';
 
-export interface ScenarioOptions {
+export interface ScenarioOptions extends DmaOptions {
   readonly out: string;
   readonly force: boolean;
   readonly param?: readonly string[];
-  readonly dma?: string;
-  readonly device?: string;
-  readonly bindDevice: boolean;
 }
 
 /** Options of `run` that a scenario decides by itself. */

@@ -106,10 +106,10 @@ describe('lab run', () => {
     expect({ status, stderr }).toMatchObject({ status: 70, stderr: expect.stringContaining('did not boot') as string });
   });
 
-  it('starts in less than 10 s', () => {
+  it('does not hang for a minute over nothing', () => {
     const started = performance.now();
     expect(lab(['true']).status).toBe(0);
-    // The promise is for an idle machine, and this is no benchmark: only a machine that hangs is far beyond.
+    // Some 2 s on an idle machine, but this is no benchmark: only a machine that hangs is far beyond.
     expect(performance.now() - started).toBeLessThan(60_000);
   });
 });

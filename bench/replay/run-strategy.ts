@@ -47,7 +47,7 @@ export async function runStrategy(run: StrategyRun): Promise<StrategyRunResult> 
   const { backend, slots, strategy, sampleAfter } = run;
   const plan = new StrategyPlan(strategy.axes, backend, slots);
   const model = new MemoryModel(backend.abilities.attributes);
-  const dma = new DmaMappings();
+  const dma = backend.dma && new DmaMappings(backend.dma.interface);
   const sampler = sampleAfter && new MemorySampler(model, slots);
   const summary = await recordRequests({
     ...run,
@@ -56,7 +56,7 @@ export async function runStrategy(run: StrategyRun): Promise<StrategyRunResult> 
     metadata: { ...run.metadata, strategy: describeStrategy(strategy) },
     onRows: (rows) => {
       model.applyRows(rows);
-      if (backend.dma) dma.applyRows(rows);
+      dma?.applyRows(rows);
     },
     ...(sampler && {
       inspect: { after: (number: number) => sampleAfter.has(number), look: (session) => sampler.sample(session) },
@@ -68,6 +68,6 @@ export async function runStrategy(run: StrategyRun): Promise<StrategyRunResult> 
     peakBothBytes: model.peakBothBytes,
     pendingBytes: plan.pendingBytes('private') + plan.pendingBytes('shared'),
     memory: sampler?.samples ?? null,
-    dma: backend.dma && { peakMappings: dma.peak, left: dma.live },
+    dma: dma && { peakMappings: dma.peak, left: dma.live },
   };
 }

@@ -3,8 +3,9 @@ import type { DmaTarget, MemoryPart } from '../../capture/dma/target.ts';
 import type { StepRow } from '../../capture/record-steps.ts';
 import { MAP_GPA_PRIVATE, MEMORY_PRIVATE, PAGE_BYTES, type Side } from '../../capture/request.ts';
 import { OpBatch } from '../../native/index.ts';
-import type { Answer, MappingModel } from './mapping-rules.ts';
-import { cutSection, type PageTracker, type Section } from './page-tracker.ts';
+import { cut, type Section } from '../dma/cut.ts';
+import type { Answer, MappingModel } from '../dma/mapping-model.ts';
+import type { PageTracker } from '../dma/page-tracker.ts';
 import type { Stage } from './stage.ts';
 
 /** What a manager did, and how long the kernel took for the DMA part of it. */
@@ -22,6 +23,14 @@ export interface ManagerCounts {
   dmaNs: number;
   /** How often each errno came, of maps and unmaps. */
   readonly errnos: Map<string, number>;
+}
+
+interface ManagerParts {
+  readonly memoryBytes: number;
+  readonly tracker: PageTracker;
+  readonly model: MappingModel;
+  /** Most bytes per mapping; Infinity: a section as it is. */
+  readonly granularity: number;
 }
 
 type Planned = { readonly kind: 'map' | 'unmap'; readonly part: Section; readonly section: Section } | undefined;
@@ -50,18 +59,19 @@ export class ConversionManager {
   readonly #stage: Stage;
   readonly #backend: Backend;
   readonly #target: DmaTarget;
+  readonly #memoryBytes: number;
   readonly #granularity: number;
 
-  /** @param granularity most bytes per mapping; Infinity: a section as it is */
   constructor(
     stage: Stage,
     backend: Backend,
     target: DmaTarget,
-    { tracker, model, granularity }: { tracker: PageTracker; model: MappingModel; granularity: number },
+    { memoryBytes, tracker, model, granularity }: ManagerParts,
   ) {
     this.#stage = stage;
     this.#backend = backend;
     this.#target = target;
+    this.#memoryBytes = memoryBytes;
     this.tracker = tracker;
     this.model = model;
     this.#granularity = granularity;
@@ -78,7 +88,7 @@ export class ConversionManager {
     this.#pushAttributes(batch, range, to);
     while (planned.length < batch.count) planned.push(undefined);
     for (const section of sections) {
-      const parts = to === 'shared' ? cutSection(section, this.#granularity) : [section];
+      const parts = to === 'shared' ? cut(section, this.#granularity) : [section];
       for (const part of parts) {
         if (to === 'shared') this.#target.map(batch, located(part), ObjectNumber.shared, 0);
         else this.#target.unmap(batch, located(part), 0);
@@ -123,7 +133,7 @@ export class ConversionManager {
 
   #countPages(matches: (mapped: boolean, shared: boolean) => boolean): number {
     let bytes = 0;
-    for (let gpa = 0; gpa < this.tracker.bytes; gpa += PAGE_BYTES) {
+    for (let gpa = 0; gpa < this.#memoryBytes; gpa += PAGE_BYTES) {
       const shared = this.tracker.sharedBytes({ gpa, len: PAGE_BYTES }) > 0;
       if (matches(this.model.sizeAt(gpa) > 0, shared)) bytes += PAGE_BYTES;
     }

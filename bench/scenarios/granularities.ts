@@ -3,8 +3,8 @@ import type { DmaTarget } from '../../capture/dma/target.ts';
 import type { Side } from '../../capture/request.ts';
 import { medianInterval } from '../stats/interval.ts';
 import { ConversionManager } from './conversion-manager.ts';
-import { MappingModel, type MappingRules } from './mapping-rules.ts';
-import { PageTracker } from './page-tracker.ts';
+import { MappingModel, type MappingRules } from '../dma/mapping-model.ts';
+import { PageTracker } from '../dma/page-tracker.ts';
 import type { Cell, ReportTable } from './scenario.ts';
 import type { Stage } from './stage.ts';
 
@@ -94,7 +94,8 @@ async function runOnce(
 ): Promise<Run> {
   const begin = (): ConversionManager =>
     new ConversionManager(stage, backend, target, {
-      tracker: new PageTracker(bytes),
+      memoryBytes: bytes,
+      tracker: new PageTracker(),
       model: new MappingModel(rules),
       granularity,
     });

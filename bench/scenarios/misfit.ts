@@ -2,7 +2,7 @@
 import { ObjectNumber } from '../../capture/backends/backend.ts';
 import type { DmaTarget, MemoryPart, VfioDevice } from '../../capture/dma/target.ts';
 import { OpBatch, RamFlag } from '../../native/index.ts';
-import { type Answer, MappingModel, type MappingRules } from './mapping-rules.ts';
+import { type Answer, MappingModel, type MappingRules } from '../dma/mapping-model.ts';
 import type { Operation, Stage } from './stage.ts';
 
 const KIB = 1024;

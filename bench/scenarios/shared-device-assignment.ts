@@ -8,9 +8,9 @@ import { OpBatch } from '../../native/index.ts';
 import { ConversionManager } from './conversion-manager.ts';
 import { reachEntryLimit } from './entry-limit.ts';
 import { compareGranularities, LEAST_MEMORY } from './granularities.ts';
-import { MappingModel, type MappingRules } from './mapping-rules.ts';
+import { MappingModel, type MappingRules } from '../dma/mapping-model.ts';
 import { checkMapped, tryCut, tryMisfit } from './misfit.ts';
-import { PageTracker } from './page-tracker.ts';
+import { PageTracker } from '../dma/page-tracker.ts';
 import { defineScenario, type Stage } from './stage.ts';
 
 const MIB = 2 ** 20;
@@ -68,7 +68,8 @@ export const sharedDeviceAssignment = defineScenario({
       });
       const page4k = (): ConversionManager =>
         new ConversionManager(on, backend, target, {
-          tracker: new PageTracker(memory),
+          memoryBytes: memory,
+          tracker: new PageTracker(),
           model: new MappingModel(rules),
           granularity: PAGE_BYTES,
         });

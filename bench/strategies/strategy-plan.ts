@@ -14,9 +14,10 @@ import {
 import type { WorkloadRun } from '../../capture/run-workload.ts';
 import type { SlotRange } from '../../capture/trace/metadata.ts';
 import { CvmtraceError, type OpBatch } from '../../native/index.ts';
-import type { Axes, Discard, Granularity } from './axes.ts';
+import { cut } from '../dma/cut.ts';
+import { PageTracker } from '../dma/page-tracker.ts';
+import type { Axes, Discard } from './axes.ts';
 import { describeStrategy, type Strategy } from './presets.ts';
-import { DmaTracker } from './dma-tracker.ts';
 import { PendingDiscards } from './pending-discards.ts';
 
 /** Most operations in one request: 80 bytes each on the way in, and the executor runs a request without a pause. */
@@ -37,7 +38,7 @@ export class StrategyPlan implements Plan {
   readonly #slots: readonly SlotRange[];
   readonly #dma: DmaTarget | null;
   /** What devices may use: nothing at first. */
-  readonly #tracker = new DmaTracker();
+  readonly #tracker = new PageTracker();
   #slotsAdded = 0;
   /** Memory by the side that it is on, of ranges that are on the other side now. */
   readonly #pending = { private: new PendingDiscards(), shared: new PendingDiscards() };
@@ -128,13 +129,15 @@ export class StrategyPlan implements Plan {
     const dma = this.#dma;
     if (!dma || this.#axes.dmaPolicy !== 'map-shared') return;
     for (const part of this.#inSlots(gpa, len)) {
-      for (const range of this.#tracker.change(part.gpa, part.len, to)) {
+      const changes = this.#tracker.changes(part, to);
+      this.#tracker.set(part, to);
+      for (const range of changes) {
         const changed = { ...range, offset: part.offset + range.gpa - part.gpa };
         if (to === 'private') {
           dma.unmap(batch, changed, vcpu);
           continue;
         }
-        for (const piece of cut(range.gpa, range.len, this.#axes.dma))
+        for (const piece of cut(range, this.#axes.dma))
           dma.map(batch, { ...piece, offset: changed.offset + piece.gpa - range.gpa }, this.#shared, vcpu);
       }
     }
@@ -153,7 +156,7 @@ export class StrategyPlan implements Plan {
     let pauseNs = paceNs;
     if (this.#axes.backing === 'in-place') {
       for (const part of this.#inSlots(gpa, len)) {
-        for (const piece of cut(part.gpa, part.len, this.#axes.attributes)) {
+        for (const piece of cut(part, this.#axes.attributes)) {
           const offset = part.offset + piece.gpa - part.gpa;
           batch.push('kvm_set_memory_attributes2', {
             obj: ObjectNumber.private,
@@ -170,7 +173,7 @@ export class StrategyPlan implements Plan {
       return;
     }
     if (!this.#backend.abilities.attributes) return;
-    for (const piece of cut(gpa, len, this.#axes.attributes)) {
+    for (const piece of cut({ gpa, len }, this.#axes.attributes)) {
       batch.push('kvm_set_memory_attributes', {
         obj: ObjectNumber.vm,
         ...piece,
@@ -203,7 +206,7 @@ export class StrategyPlan implements Plan {
     const { abilities } = this.#backend;
     const gmem = side === 'private' && abilities.privateKind === 'gmem';
     const file = side === 'private' || abilities.sharedFile;
-    for (const piece of cut(part.gpa, part.len, this.#axes.discard)) {
+    for (const piece of cut(part, this.#axes.discard)) {
       const operands = { obj: ObjectNumber[side], ...piece, offset: part.offset + piece.gpa - part.gpa, vcpu };
       if (gmem) batch.push(what === 'discard' ? 'gmem_punch_hole' : 'gmem_allocate', operands);
       else if (file) batch.push(what === 'discard' ? 'ram_punch_hole' : 'ram_allocate', operands);
@@ -277,14 +280,4 @@ export function underStrategy(strategy: Strategy): Pick<WorkloadRun, 'plan' | 's
     plan: (backend, slots) => new StrategyPlan(strategy.axes, backend, slots),
     strategy: describeStrategy(strategy),
   };
-}
-
-/** [gpa, gpa + len) cut at the multiples of `granularity`. */
-function* cut(gpa: number, len: number, granularity: Granularity): Generator<{ gpa: number; len: number }> {
-  const end = gpa + len;
-  for (let at = gpa; at < end;) {
-    const next = granularity === Infinity ? end : Math.min(end, (Math.floor(at / granularity) + 1) * granularity);
-    yield { gpa: at, len: next - at };
-    at = next;
-  }
 }

@@ -169,3 +169,22 @@ test.each([
   );
   expectFailure(run, status, message);
 });
+
+describe('run, with options that do not go together', () => {
+  test.each([
+    [['swiotlb', '--device', '0000:00:01.0'], /--device without a use for it/],
+    [['swiotlb', '--dma', 'mock', '--device', '3'], /--device without a use for it/],
+    [['swiotlb', '--bind-device'], /--bind-device without a use for it/],
+    [['swiotlb', '--dma', 'type2'], /no DMA interface "type2"/],
+    [['swiotlb', '--vcpus', '2'], /--vcpus needs --guest/],
+    [['swiotlb', '--scenario', 'discard'], /not both/],
+    [[], /what is to run/],
+    [['--scenario', 'discart'], /no scenario "discart"/],
+    [['--scenario', 'discard', '--memory', '1G'], /a scenario has no --memory/],
+    [['--scenario', 'discard', '--param', 'rounds=none'], /rounds/],
+  ])('%j', async (argv, message) => {
+    const out = join(folder, 'never.arrow');
+    expectFailure(await runCli(['run', ...argv, '-o', out]), ExitStatus.usage, message);
+    expect(readdirSync(folder)).not.toContain('never.arrow');
+  });
+});

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { replay, type ReplayReport } from '../../bench/replay/replay.ts';
 import { AXES } from '../../bench/strategies/axes.ts';
 import { parseStrategies, PRESETS } from '../../bench/strategies/presets.ts';
+import { strategyInterface } from '../../bench/strategies/strategy-plan.ts';
 import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
-import { DMA_INTERFACES } from '../../capture/dma/target.ts';
 import { loadNative } from '../../native/index.ts';
+import { assertDeviceUsed, declareDmaOptions, type DmaOptions } from '../dma-options.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { countOption } from '../option-values.ts';
 import { claimOutputFolder } from '../output-folder.ts';
@@ -16,16 +17,13 @@ import { writeReplayReport } from '../replay-report-file.ts';
 import { formatReplay } from '../replay-tables.ts';
 import { defineVerb, type VerbContext } from '../verb.ts';
 
-interface ReplayVerbOptions {
+interface ReplayVerbOptions extends DmaOptions {
   readonly strategy: string;
   readonly backend: string;
   readonly pace: string;
   readonly runs: number;
   readonly out?: string;
   readonly force: boolean;
-  readonly dma?: string;
-  readonly device?: string;
-  readonly bindDevice: boolean;
 }
 
 /** Fewer than this give an interval that says nothing. */
@@ -66,17 +64,16 @@ export const replayVerb = defineVerb<ReplayVerbOptions>({
     ],
   ],
   declare: (command) =>
-    command
-      .argument('<trace>', 'the trace whose requests are answered again')
-      .requiredOption('--strategy <list>', 'strategies, separated by commas; ratios are to the first')
-      .option('--backend <backend>', 'what the memory is made of; auto takes the best that works here', 'auto')
-      .option('--pace <pace>', "asap, recorded (the trace's own times), or a factor of them", 'asap')
-      .option('--runs <n>', 'timed runs of each strategy', countOption('--runs', 1), ENOUGH_ROUNDS)
-      .option('-o, --out <folder>', 'keep the traces of the runs and replay.json here')
-      .option('--force', 'overwrite what is in the folder', false)
-      .option('--dma <dma>', `map what is shared for a device: ${DMA_INTERFACES.join(', ')}`)
-      .option('--device <device>', 'the device for --dma, as PCI address or IOMMU group; bound to vfio-pci')
-      .option('--bind-device', 'bind the device to vfio-pci for this replay, and give it back', false),
+    declareDmaOptions(
+      command
+        .argument('<trace>', 'the trace whose requests are answered again')
+        .requiredOption('--strategy <list>', 'strategies, separated by commas; ratios are to the first')
+        .option('--backend <backend>', 'what the memory is made of; auto takes the best that works here', 'auto')
+        .option('--pace <pace>', "asap, recorded (the trace's own times), or a factor of them", 'asap')
+        .option('--runs <n>', 'timed runs of each strategy', countOption('--runs', 1), ENOUGH_ROUNDS)
+        .option('-o, --out <folder>', 'keep the traces of the runs and replay.json here')
+        .option('--force', 'overwrite what is in the folder', false),
+    ),
   run: runReplay,
 });
 
@@ -87,6 +84,10 @@ async function runReplay(
 ): Promise<number> {
   const strategies = parseStrategies(options.strategy);
   const pacing = parsePace(options.pace, 'absolute');
+  assertDeviceUsed(
+    options,
+    strategies.map((strategy) => strategyInterface(strategy, options.dma)),
+  );
   const native = loadNative();
   const backend = await openBackend(options.backend, native);
   if (options.runs < ENOUGH_ROUNDS)

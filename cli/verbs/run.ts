@@ -7,12 +7,12 @@ import type { Backend } from '../../capture/backends/backend.ts';
 import { BACKENDS, openBackend } from '../../capture/backends/index.ts';
 import { withGuest } from '../../capture/backends/with-guest.ts';
 import { openWithDma } from '../../capture/dma/open.ts';
-import { DMA_INTERFACES } from '../../capture/dma/target.ts';
 import { runWorkload, slotsOf } from '../../capture/run-workload.ts';
 import { formatParameter, parseParameters } from '../../capture/workloads/parameter.ts';
 import { findWorkload, WORKLOADS } from '../../capture/workloads/registry.ts';
 import { countRequests } from '../../capture/workloads/workload.ts';
 import { CvmtraceError, loadNative, type Native } from '../../native/index.ts';
+import { assertDeviceUsed, declareDmaOptions, type DmaOptions } from '../dma-options.ts';
 import { ExitStatus } from '../exit-status.ts';
 import { formatCount } from '../format-count.ts';
 import { sizeOption, countOption } from '../option-values.ts';
@@ -21,7 +21,7 @@ import { startProgress } from '../progress.ts';
 import { runScenario } from '../run-scenario.ts';
 import { defineVerb, type VerbContext } from '../verb.ts';
 
-interface RunOptions {
+interface RunOptions extends DmaOptions {
   readonly out: string;
   readonly scenario?: string;
   readonly force: boolean;
@@ -33,9 +33,6 @@ interface RunOptions {
   readonly param?: readonly string[];
   readonly guest: boolean;
   readonly vcpus: number;
-  readonly dma?: string;
-  readonly device?: string;
-  readonly bindDevice: boolean;
 }
 
 const DETAILS = `\
@@ -99,31 +96,32 @@ export const runVerb = defineVerb<RunOptions>({
     ],
   ],
   declare: (command) =>
-    command
-      .argument('[workload]', 'what the guest does, see above')
-      .option('--scenario <scenario>', 'instead of a workload: a whole system re-enacted, see above')
-      .requiredOption('-o, --out <out>', 'the trace to write')
-      .option('--force', 'overwrite OUT', false)
-      .option('--backend <backend>', 'what the memory is made of; auto takes the best that works here', 'auto')
-      .option('--strategy <strategy>', 'how conversions are answered', 'upm-eager')
-      .addOption(new Option('--memory <size>', 'guest memory').argParser(sizeOption('--memory')).default(2 ** 30, '1G'))
-      .option('--seed <n>', 'seed of the generator', countOption('--seed', 0), 1)
-      .option(
-        '--pace <pace>',
-        "recorded (with the workload's think times), asap (without), or a factor of the times",
-        'recorded',
-      )
-      .option('--param <name=value...>', "the workload's own parameters, see above")
-      .option('--guest', 'run a guest that performs the requests, so that exits are real', false)
-      .option(
-        '--vcpus <n>',
-        'vCPUs of --guest, each with the workload in its part of memory',
-        countOption('--vcpus', 1),
-        1,
-      )
-      .option('--dma <dma>', `map what is shared for a device: ${DMA_INTERFACES.join(', ')}`)
-      .option('--device <device>', 'the device for --dma, as PCI address or IOMMU group; bound to vfio-pci')
-      .option('--bind-device', 'bind the device to vfio-pci for this run, and give it back', false),
+    declareDmaOptions(
+      command
+        .argument('[workload]', 'what the guest does, see above')
+        .option('--scenario <scenario>', 'instead of a workload: a whole system re-enacted, see above')
+        .requiredOption('-o, --out <out>', 'the trace to write')
+        .option('--force', 'overwrite OUT', false)
+        .option('--backend <backend>', 'what the memory is made of; auto takes the best that works here', 'auto')
+        .option('--strategy <strategy>', 'how conversions are answered', 'upm-eager')
+        .addOption(
+          new Option('--memory <size>', 'guest memory').argParser(sizeOption('--memory')).default(2 ** 30, '1G'),
+        )
+        .option('--seed <n>', 'seed of the generator', countOption('--seed', 0), 1)
+        .option(
+          '--pace <pace>',
+          "recorded (with the workload's think times), asap (without), or a factor of the times",
+          'recorded',
+        )
+        .option('--param <name=value...>', "the workload's own parameters, see above")
+        .option('--guest', 'run a guest that performs the requests, so that exits are real', false)
+        .option(
+          '--vcpus <n>',
+          'vCPUs of --guest, each with the workload in its part of memory',
+          countOption('--vcpus', 1),
+          1,
+        ),
+    ),
   run,
 });
 
@@ -149,9 +147,11 @@ async function runOneWorkload(context: VerbContext, name: string, options: RunOp
     throw new CvmtraceError('USAGE', '--vcpus needs --guest', {
       hint: 'without a guest, requests are made up for one vCPU',
     });
+  const dma = strategyInterface(strategy, options.dma);
+  assertDeviceUsed(options, [dma]);
   using opened = await openWithDma(await openForRun(options, native), native, {
     ...options,
-    dma: strategyInterface(strategy, options.dma),
+    dma,
     slots: slotsOf(settings),
   });
   const { backend } = opened;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MappingModel, type MappingRules } from './mapping-rules.ts';
+import { MappingModel, type MappingRules } from './mapping-model.ts';
 
 const K = 1024;
 

@@ -2,10 +2,16 @@
  * The rules by which the DMA interfaces map and unmap, to hold the kernel's answers against: drivers/vfio/vfio_iommu_type1.c (vfio_dma_do_map,
  * vfio_dma_do_unmap) and drivers/iommu/iommufd (io_pagetable.c, vfio_compat.c).
  */
-import { PAGE_BYTES } from '../../capture/request.ts';
+import type { DmaInterface } from '../../capture/dma/target.ts';
+import { RangeMap } from '../range-map.ts';
 
 /** `iommufd-cut` is the compatibility mode with large pages off, the only one that can divide a mapping. */
 export type MappingRules = 'type1' | 'iommufd' | 'iommufd-compat' | 'iommufd-cut';
+
+/** The rules of an interface as cvmtrace opens it: VFIO as type1v2, the compatibility mode with large pages. */
+export function rulesOf(dma: DmaInterface): MappingRules {
+  return dma === 'mock' ? 'iommufd' : dma;
+}
 
 /** errno's name, '' for success, and the bytes that are gone: also where the call failed. */
 export interface Answer {
@@ -23,10 +29,7 @@ interface Mapping {
 export class MappingModel {
   readonly #rules: MappingRules;
   readonly #limit: number;
-  /** By the page where each begins. */
-  readonly #byStart = new Map<number, Mapping>();
-  /** The mapping that has a page, by the page. */
-  readonly #byPage = new Map<number, Mapping>();
+  readonly #mappings = new RangeMap<Mapping>();
   #mappedBytes = 0;
   #peak = 0;
 
@@ -37,7 +40,7 @@ export class MappingModel {
   }
 
   get count(): number {
-    return this.#byStart.size;
+    return this.#mappings.size;
   }
 
   /** Most mappings at a time. */
@@ -51,7 +54,7 @@ export class MappingModel {
 
   /** Bytes of the mapping that has this address; 0 if none has. */
   sizeAt(address: number): number {
-    const mapping = this.#byPage.get(address / PAGE_BYTES);
+    const [mapping] = this.#overlapping(address, address + 1);
     return mapping ? mapping.end - mapping.start : 0;
   }
 
@@ -91,7 +94,7 @@ export class MappingModel {
 
   /** Unmaps everything; the bytes. */
   clear(): number {
-    return this.#removeAll([...this.#byStart.values()]);
+    return this.#removeAll(Array.from(this.#mappings, (range) => range.value));
   }
 
   /** One after the other: what was before the first that does not fit is gone. */
@@ -103,28 +106,21 @@ export class MappingModel {
 
   /** In address order. */
   #overlapping(start: number, end: number): Mapping[] {
-    const found: Mapping[] = [];
-    for (let at = start; at < end;) {
-      const mapping = this.#byPage.get(at / PAGE_BYTES);
-      if (mapping) found.push(mapping);
-      at = mapping ? mapping.end : at + PAGE_BYTES;
-    }
-    return found;
+    return [...this.#mappings.parts(start, end)].flatMap((part) => part.value ?? []);
   }
 
   #add(mapping: Mapping): void {
-    this.#byStart.set(mapping.start, mapping);
-    for (let at = mapping.start; at < mapping.end; at += PAGE_BYTES) this.#byPage.set(at / PAGE_BYTES, mapping);
+    this.#mappings.assign(mapping.start, mapping.end, mapping);
     this.#mappedBytes += mapping.end - mapping.start;
   }
 
+  /** @param mappings in address order, and all that there are from the first to the last */
   #removeAll(mappings: readonly Mapping[]): number {
-    let bytes = 0;
-    for (const mapping of mappings) {
-      this.#byStart.delete(mapping.start);
-      for (let at = mapping.start; at < mapping.end; at += PAGE_BYTES) this.#byPage.delete(at / PAGE_BYTES);
-      bytes += mapping.end - mapping.start;
-    }
+    const [first] = mappings;
+    const last = mappings.at(-1);
+    if (!first || !last) return 0;
+    const bytes = mappings.reduce((sum, mapping) => sum + mapping.end - mapping.start, 0);
+    this.#mappings.delete(first.start, last.end);
     this.#mappedBytes -= bytes;
     return bytes;
   }
