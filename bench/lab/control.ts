@@ -1,4 +1,4 @@
-/** What the host and the lab's process 1 (`native/lab/init.cc`) say to each other through the port cvmtrace.control. */
+/** What the host and the lab's process 1 (`native/lab/control.h`) say to each other through the port cvmtrace.control. */
 import { StringDecoder } from 'node:string_decoder';
 import type { Share } from './machine.ts';
 
