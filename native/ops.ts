@@ -68,6 +68,33 @@ export const OPS = [
   'gup_release',
   // KVM_CHECK_EXTENSION on a VM: `attrs` is the capability, `result` its value.
   'kvm_check_extension',
+  // What a recording sums up instead of a row per KVM_RUN: for each vCPU and period, `result` entries and `dur_ns` inside (guest time).
+  'kvm_run',
+  // The same by exit reason (`attrs`, KVM_EXIT_*; null where KVM_RUN failed, then `errno`): `result` exits, and `dur_ns` until the vCPU ran again.
+  'exit_other',
+  // A VM, guest_memfd, container, device or iommufd is closed: the last descriptor of `obj` that the process had.
+  'close',
+  // Memory that a file stands behind, mapped and unmapped by a VMM: `obj` is the file, at `offset`.
+  'mmap',
+  'munmap',
+  'kvm_memory_encrypt_reg_region',
+  'kvm_memory_encrypt_unreg_region',
+  // QEMU's trace events (accel/kvm, system, hw/vfio) of what it is about to do; the calls themselves are rows of their own where they were seen.
+  'kvm_convert_memory',
+  'ram_block_attributes_state_change',
+  'vfio_listener_region_add',
+  'vfio_listener_region_del',
+  // DMA regions that a vfio-user client told a device server of.
+  'vfio_user_dma_map',
+  'vfio_user_dma_unmap',
+  // Kernel tracepoints.
+  'kvm_exit',
+  'kvm_page_fault',
+  'kvm_unmap_hva_range',
+  'mm_filemap_add_to_page_cache',
+  'mm_filemap_delete_from_page_cache',
+  // What an import could not use: `detail` says what kind and where first, `len` how many lines or records.
+  'import_trouble',
 ] as const;
 
 export type OpName = (typeof OPS)[number];
