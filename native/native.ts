@@ -165,11 +165,96 @@ export interface HostFacts {
   readonly attempts: Readonly<Record<string, Attempt>>;
 }
 
+/** How a recording is set up. */
+export interface RecorderOptions {
+  /** Bytes of each thread's ring, from 4096; rounded up to a power of two. A row takes 128. Memory is taken as rings are used. */
+  readonly ringBytes: number;
+  /** What a recorded thread does whose ring is full: wait for the recorder, or go on and count. */
+  readonly onFull: 'block' | 'drop';
+  /** How often the counters of the vCPUs become rows. Default 500. */
+  readonly counterPeriodMs?: number;
+}
+
+/** Rows of a recording, in their order: columns of the trace (buffers of the native side). A column that no row has is absent. */
+export interface RecordedBatch {
+  /** At most 65536; 0 if nothing happened for a while. */
+  readonly rows: number;
+  readonly op: Uint8Array;
+  readonly errno: Uint16Array;
+  /** ts_ns counts from `clockBaseNs`. All arrays share one ArrayBuffer, which cannot be transferred to another thread. */
+  readonly columns: Partial<Omit<NullableColumns, 'lag_ns'>> & {
+    readonly pid?: Uint32Array;
+    readonly tid?: Uint32Array;
+  };
+  readonly validity: Partial<Record<keyof RecordedBatch['columns'], Uint8Array>>;
+  /** Text by row. */
+  readonly detail: ReadonlyMap<number, string>;
+}
+
+/** What a recording has come to so far. */
+export interface RecorderTotals {
+  /** Processes that loaded the library and found the recording. */
+  readonly processes: number;
+  /** Of those that made a row, how many have not ended. */
+  readonly liveProcesses: number;
+  /** Threads that made a row. */
+  readonly threads: number;
+  readonly vcpus: number;
+  /** Rows, with those of counters, marks and losses. */
+  readonly rows: number;
+  /** Calls that are no rows: their ring was full; too many threads at once; the struct or the kind of fd could not be read; nonsense in the ring. */
+  readonly dropped: number;
+  readonly droppedWithoutSlot: number;
+  readonly unreadable: number;
+  readonly damaged: number;
+  /** ns that recorded threads waited for room, summed over threads. */
+  readonly blockedNs: number;
+  /** Exits written without dur_ns because what was done inside did not fit into memory. */
+  readonly longExits: number;
+}
+
+/**
+ * The memory into which recorded processes write, and the thread that takes their rows out of it (`native/core/recorder.h`). A process is
+ * recorded if the preload library (`native/preload/`) is in it and finds `path` in the environment variable CVMTRACE_RECORD.
+ *
+ * Rows come in the order in which calls began, as far as they were over when they were taken (at most 20 ms later): an exit before the calls
+ * made for it, the calls of a thread in their order.
+ */
+export interface NativeRecorder {
+  /** "/proc/PID/fd/N" of this process. */
+  readonly path: string;
+  /** ns of CLOCK_MONOTONIC that ts_ns counts from. */
+  readonly clockBaseNs: bigint;
+  /**
+   * The next rows. Waits about 100 ms at most, and then resolves with what there is, which may be 0 rows; with null when the recording is stopped
+   * and all was returned, or it is closed. What is not asked for waits in memory, up to 2 Mi rows; then recorded threads wait (or drop).
+   */
+  next(): Promise<RecordedBatch | null>;
+  /** Adds a `mark` row. @param tsNs CLOCK_MONOTONIC; brought between the recording's start and now */
+  mark(name: string, tsNs: bigint): void;
+  /** Takes what there is and tells recorded processes to go on without recording. Idempotent. */
+  stop(): void;
+  /** Final when `next` has resolved with null. */
+  totals(): RecorderTotals;
+  /** Stops at once, loses what was not asked for, and takes the memory away. Idempotent. */
+  close(): void;
+}
+
 export interface Native {
   /** Names of operations in the order of their codes; equals `OPS`. */
   readonly ops: readonly string[];
   createSession(): NativeSession;
   probeHost(): HostFacts;
+  /**
+   * Begins a recording: nothing is recorded before a process is started with the library and `path`.
+   * @throws TypeError for options that are none; an Error with `code`, `errno` and `syscall` where the memory cannot be made.
+   */
+  createRecorder(options: RecorderOptions): NativeRecorder;
+  /**
+   * What would make the kernel run the program in secure-execution mode, in which the dynamic linker ignores LD_PRELOAD (ld.so(8)): "setuid",
+   * "setgid" or "capabilities"; "" for nothing, also if the file cannot be looked at.
+   */
+  secureExecution(path: string): 'setuid' | 'setgid' | 'capabilities' | '';
   /** Bytes of memory that the guest program needs at `gpa` for that many vCPUs (4 KiB per GiB below its end, 68 KiB per vCPU); 0 if it cannot be there. */
   guestMemoryBytes(gpa: number, vcpus: number): number;
   /** errno's name, e.g. "ENOTTY". */
