@@ -26,6 +26,7 @@ export function formatReport(report: Report, style: Style, width = MAX_PLOT_CHAR
     ...section(report.header.path, aboutTrace(report.header)),
     ...section('By phase', phases(report)),
     ...section('By vCPU', vcpus(report)),
+    ...section('Exits to user space', exits(report)),
     ...section('Latency by operation and size', latency(report)),
     ...section('The most expensive ranges', expensive(report)),
     ...(report.memory ? memorySections(report.memory, Math.min(width, MAX_PLOT_CHARS), section) : []),
@@ -87,6 +88,14 @@ function vcpus({ vcpus: all }: Report): string {
       duration(stallNs),
       stallShare === null ? UNKNOWN : `${significant(stallShare * 100)} %`,
     ]),
+  );
+}
+
+function exits({ exits: all }: Report): string {
+  if (all.length === 0) return '';
+  return formatTable(
+    [{ title: '  REASON' }, ...['EXITS', 'UNTIL IT RAN AGAIN', 'IN THE GUEST'].map(number)],
+    all.map((row) => [`  ${row.name}`, formatCount(row.exits), duration(row.handledNs), duration(row.guestNs)]),
   );
 }
 

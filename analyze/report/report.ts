@@ -51,6 +51,16 @@ export interface VcpuReport {
   readonly stallShare: number | null;
 }
 
+/** Exits to user space of one reason, of all vCPUs; from `vcpu_exits`. */
+export interface ExitReport {
+  readonly name: string;
+  readonly exits: bigint;
+  /** ns until the vCPUs ran again; null if unknown. */
+  readonly handledNs: bigint | null;
+  /** ns inside KVM_RUN, only of the reason 'all'; null if unknown. */
+  readonly guestNs: bigint | null;
+}
+
 /** A row of `op_latency`. */
 export interface LatencyReport {
   readonly op: string;
@@ -86,6 +96,8 @@ export interface Report {
   readonly header: ReportHeader;
   readonly phases: readonly PhaseReport[];
   readonly vcpus: readonly VcpuReport[];
+  /** Empty for a trace that has only the exits that ask for conversions. */
+  readonly exits: readonly ExitReport[];
   readonly latency: readonly LatencyReport[];
   /** Null if it was left out; `notes` says why. */
   readonly memory: MemoryReport | null;
@@ -116,6 +128,11 @@ export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Repor
     `select op::varchar, size_class, count, errors, total_ns, p50_ns, p99_ns, max_ns from op_latency where trace = ${trace}
      order by total_ns desc nulls last, op::varchar, size_limit nulls last`,
   );
+  const exits = await select(
+    `select name, sum(exits)::ubigint as exits, sum(handled_ns)::ubigint, sum(guest_ns)::ubigint from vcpu_exits
+     where trace = ${trace} and exists (select 1 from events where trace = ${trace} and op in ('kvm_run', 'exit_other'))
+     group by name order by name = 'all' desc, exits desc, name`,
+  );
   const expensive = await select(
     `select gpa, len, count(*), count(*) filter (where outcome = 'failed'), try_cast(sum(stall_ns) as bigint) as stall, max(stall_ns)
      from _conversions where trace = ${trace} and gpa is not null and len is not null
@@ -145,6 +162,12 @@ export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Repor
       conversions: row.count(1),
       stallNs: row.bigint(2),
       stallShare: row.number(3),
+    })),
+    exits: exits.map((row) => ({
+      name: row.text(0) ?? '',
+      exits: row.count(1),
+      handledNs: row.bigint(2),
+      guestNs: row.bigint(3),
     })),
     latency: latency.map((row) => ({
       op: row.text(0) ?? '',

@@ -6,6 +6,9 @@
 -- A zero-length exit has the calls of zero length that start with it. kvm_set_memory_attributes outside every exit is a conversion that the VMM
 -- made by itself (trigger 'vmm').
 --
+-- What the VMM set decides the direction; what the guest asked for does where no attribute call is seen. Where a trace has attribute calls that
+-- succeeded, an exit without one converted nothing (a request for a hole in memory, or for a discard only): outcome 'ignored'.
+--
 -- @column trace         number of the trace
 -- @column seq           seq of the exit, or of the VMM's call
 -- @column ts_ns         its start, ns; null if unknown
@@ -21,7 +24,7 @@
 -- @column dma_ns        ns of it in mapping and unmapping for DMA
 -- @column other_ns      stall_ns minus the four above, ns: the VMM's own work; below 0 if a call outlasted its exit
 -- @column calls         ioctls, fallocates and madvises inside
--- @column outcome       'failed' if the guest was told so or the attribute call failed, else 'ok'
+-- @column outcome       'failed' if the guest was told so or the attribute call failed, 'ignored' if nothing was converted, else 'ok'
 -- @column errno         of the first call inside that failed, 0 if none did
 -- @column retries       failed requests of the same vCPU, range and direction directly before this one
 -- @column partial       true if an earlier conversion's range overlaps this range and is not inside it, so that it is now split
@@ -88,7 +91,10 @@ with sums as (
     coalesce(any_value(op) filter (where is_exit)::varchar, 'vmm') as trigger,
     any_value(gpa) filter (where seq = conversion) as gpa,
     any_value(len) filter (where seq = conversion) as len,
-    any_value(to_private) filter (where seq = conversion) as to_private,
+    coalesce(
+      arg_max(to_private, seq) filter (where part = 'attribute' and errno = 0), any_value(to_private) filter (where seq = conversion)
+    ) as to_private,
+    count(*) filter (where part = 'attribute') as attribute_calls,
     any_value(dur_ns) filter (where is_exit)::bigint as stall_ns,
     try_cast(coalesce(sum(dur_ns) filter (where part = 'attribute'), 0) as bigint) as attribute_ns,
     try_cast(coalesce(sum(dur_ns) filter (where part = 'discard'), 0) as bigint) as discard_ns,
@@ -99,14 +105,16 @@ with sums as (
     coalesce(arg_min(errno, seq) filter (where errno <> 0 and not is_exit), 0)::usmallint as errno
   from _conversion_rows
   group by trace, conversion
-)
+),
+sets_attributes as (select trace, bool_or(part = 'attribute' and errno = 0) as seen from _conversion_rows group by trace)
 select
-  trace, seq, ts_ns, vcpu, trigger, gpa, len,
+  s.trace, seq, ts_ns, vcpu, trigger, gpa, len,
   case to_private when true then 'to_private' when false then 'to_shared' end as direction,
   stall_ns, attribute_ns, discard_ns, allocate_ns, dma_ns,
   try_cast(stall_ns::hugeint - attribute_ns - discard_ns - allocate_ns - dma_ns as bigint) as other_ns,
-  calls, if(failed, 'failed', 'ok') as outcome, errno
-from sums;
+  calls, case when failed then 'failed' when attribute_calls = 0 and seen then 'ignored' else 'ok' end as outcome, errno
+from sums s
+join sets_attributes a on a.trace = s.trace;
 
 -- Distinct ranges that a range of an `ok` conversion sticks out of: from `since` (seq) on, converting the one splits the other.
 --

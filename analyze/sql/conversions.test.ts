@@ -76,6 +76,55 @@ describe('what a conversion cost', () => {
 });
 
 describe('who asked, and how it ended', () => {
+  test('what the VMM set decides the direction, not what the guest asked for', async () => {
+    const rows: InlineRow[] = [
+      exit({ ts_ns: 100, dur_ns: 100, attrs: 0 }),
+      { op: 'kvm_set_memory_attributes', pid: 1, tid: 1, ts_ns: 110, dur_ns: 10, gpa: 0, len: 4096, attrs: 8 },
+      exit({ ts_ns: 300, dur_ns: 100, attrs: 0x10, gpa: 4096 }),
+      {
+        op: 'kvm_set_memory_attributes',
+        pid: 1,
+        tid: 1,
+        ts_ns: 310,
+        dur_ns: 10,
+        gpa: 4096,
+        len: 4096,
+        attrs: 0,
+        errno: 12,
+      },
+    ];
+    expect(await rowsOf(rows, 'select direction, outcome from conversions order by seq')).toEqual([
+      ['to_private', 'ok'],
+      ['to_private', 'failed'],
+    ]);
+  });
+
+  test('an exit without an attribute call converted nothing, if the trace has such calls', async () => {
+    const rows: InlineRow[] = [
+      exit({ ts_ns: 100, dur_ns: 100 }),
+      { op: 'gmem_allocate', pid: 1, tid: 1, ts_ns: 110, dur_ns: 10, gpa: 0, len: 4096 },
+    ];
+    const attribute: InlineRow = {
+      op: 'kvm_set_memory_attributes',
+      pid: 1,
+      tid: 1,
+      ts_ns: 900,
+      gpa: 0,
+      len: 4096,
+      attrs: 8,
+    };
+    const outcomes = 'select trigger, outcome from conversions order by seq';
+    expect(await rowsOf(rows, outcomes)).toEqual([['exit_map_gpa_range', 'ok']]);
+    expect(await rowsOf([...rows, attribute], outcomes)).toEqual([
+      ['exit_map_gpa_range', 'ignored'],
+      ['vmm', 'ok'],
+    ]);
+    expect(await rowsOf([...rows, { ...attribute, errno: 22 }], outcomes)).toEqual([
+      ['exit_map_gpa_range', 'ok'],
+      ['vmm', 'failed'],
+    ]);
+  });
+
   test("attributes outside every exit are the VMM's own conversion", async () => {
     const rows: InlineRow[] = [
       { op: 'kvm_set_memory_attributes', pid: 1, tid: 1, ts_ns: 0, dur_ns: 9, gpa: 0, len: 1 << 21, attrs: 8 },

@@ -1,7 +1,8 @@
 -- op_latency: how long each operation took, by its size.
 --
 -- Quantiles are exact (nearest rank): they come from the histogram of distinct durations, so that memory grows with the number of different
--- durations and not with the number of rows. Failed operations count; rows of unknown duration count in `count` only.
+-- durations and not with the number of rows. Failed operations count; rows of unknown duration count in `count` only. What a recording sums up
+-- (kvm_run, exit_other) is not here but in `vcpu_exits`.
 --
 -- @column trace       number of the trace
 -- @column op          operation
@@ -21,7 +22,7 @@ with sized as (
     case when len is null then 0 when len <= 4096 then 1 when len <= 65536 then 2 when len <= 1048576 then 3 when len <= 2097152 then 4
       when len <= 67108864 then 5 else 6 end::utinyint as class
   from events
-  where op not in ('mark', 'lost')
+  where op not in ('mark', 'lost', 'kvm_run', 'exit_other', 'import_trouble')
 ),
 histogram as (
   select trace, op, class, dur_ns, count(*) as n, count(*) filter (where errno <> 0) as errors, sum(len) as bytes

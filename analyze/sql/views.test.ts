@@ -14,6 +14,7 @@ test('the topics are the views that the design names', () => {
     'op_latency',
     'page_flips',
     'phases',
+    'vcpu_exits',
   ]);
 });
 

@@ -47,22 +47,22 @@ with private_objects as (
 ),
 guest_asks as (select count(*) > 0 as any_exit from events where op in ('exit_map_gpa_range', 'exit_memory_fault'))
 select
-  ts_ns::double as ts_ns, vcpu, kind, gpa::double as gpa, len::double as len, to_private, ok, is_write, name
+  ts_ns::double as ts_ns, vcpu, kind, gpa::double as gpa, len::double as len, to_private, outcome, is_write, name
 from (
   select
     seq, ts_ns, vcpu,
     -- A log without exits has only the VMM's calls, and each stands for the request that caused it.
     case when trigger = 'vmm' and not any_exit then 'exit_map_gpa_range' else trigger end as kind,
-    gpa, len, direction = 'to_private' as to_private, outcome = 'ok' as ok, false as is_write, null as name
+    gpa, len, direction = 'to_private' as to_private, outcome, false as is_write, null as name
   from _conversions, guest_asks
   where direction is not null
   union all
   select
-    seq, ts_ns, vcpu, 'touch', gpa, len, op = 'gmem_touch' or obj in (select obj from private_objects), errno = 0, flags = 1, null
+    seq, ts_ns, vcpu, 'touch', gpa, len, op = 'gmem_touch' or obj in (select obj from private_objects), if(errno = 0, 'ok', 'failed'), flags = 1, null
   from events
   where op in ('gmem_touch', 'ram_touch', 'guest_touch')
   union all
-  select seq, ts_ns, vcpu, 'mark', null, null, false, true, false, detail
+  select seq, ts_ns, vcpu, 'mark', null, null, false, 'ok', false, detail
   from events
   where op = 'mark' and detail <> 'trace_end'
 )
@@ -84,7 +84,7 @@ export async function readRecorded(analysis: Analysis, folder: string, attribute
     let firstNs: number | undefined;
     let timed = true;
     for await (const row of requestRows(analysis)) {
-      const problem = row.kind === 'vmm' && !attributes ? "the VMM's own attribute call" : rangeProblem(row);
+      const problem = row.kind === 'vmm' && !attributes ? "the VMM's own attribute call" : requestProblem(row);
       if (problem !== undefined) {
         skipped[problem] = (skipped[problem] ?? 0) + 1;
         continue;
@@ -101,7 +101,7 @@ export async function readRecorded(analysis: Analysis, folder: string, attribute
       );
       if (request.kind !== 'convert') continue;
       conversions++;
-      if (row.ok) finalState.assign(request.gpa, request.gpa + request.len, request.to);
+      if (row.outcome === 'ok') finalState.assign(request.gpa, request.gpa + request.len, request.to);
     }
     if (conversions === 0) {
       throw new CvmtraceError('BAD_INPUT', 'the trace has no conversion that can be replayed', {
@@ -130,7 +130,8 @@ interface RequestRow {
   readonly gpa: number;
   readonly len: number;
   readonly toPrivate: boolean;
-  readonly ok: boolean;
+  /** As of the view `conversions`. */
+  readonly outcome: 'ok' | 'failed' | 'ignored';
   readonly write: boolean;
   readonly name: string;
 }
@@ -152,7 +153,7 @@ async function* requestRows(analysis: Analysis): AsyncGenerator<RequestRow> {
         gpa: Number(at(3, row) ?? NaN),
         len: Number(at(4, row) ?? NaN),
         toPrivate: Boolean(at(5, row)),
-        ok: Boolean(at(6, row)),
+        outcome: at(6, row) as RequestRow['outcome'],
         write: Boolean(at(7, row)),
         name: typeof name === 'string' ? name : '',
       };
@@ -168,9 +169,10 @@ function toRequest(row: RequestRow, paceNs: number): GuestRequest {
   return { kind: 'convert', trigger: kind, gpa, len, to: side, paceNs, vcpu };
 }
 
-/** Why a range cannot be replayed; undefined if it can. */
-function rangeProblem({ kind, gpa, len }: RequestRow): string | undefined {
+/** Why a request cannot be replayed; undefined if it can. */
+function requestProblem({ kind, gpa, len, outcome }: RequestRow): string | undefined {
   if (kind === 'mark') return undefined;
+  if (outcome === 'ignored') return 'converted nothing';
   if (Number.isNaN(gpa) || Number.isNaN(len)) return 'range unknown';
   if (gpa % PAGE_BYTES !== 0 || len % PAGE_BYTES !== 0 || len === 0) return 'not whole pages';
   return gpa + len > MAX_GPA ? 'beyond 52 bits of address' : undefined;
