@@ -1,4 +1,4 @@
-import type { TraceMetadata } from '../capture/trace/metadata.ts';
+import type { ImportOrigin, TraceMetadata } from '../capture/trace/metadata.ts';
 import { formatParameter } from '../capture/workloads/parameter.ts';
 import { WORKLOADS } from '../capture/workloads/registry.ts';
 import { formatBytes } from './format-bytes.ts';
@@ -6,13 +6,14 @@ import { formatCount } from './format-count.ts';
 
 /** What of the metadata is described; reports carry this part of it. */
 export type DescribedMetadata = Pick<TraceMetadata, 'source' | 'tool' | 'command' | 'host' | 'guest' | 'leftOut'> &
-  Partial<Pick<TraceMetadata, 'clock' | 'workload' | 'strategy' | 'backend' | 'replay' | 'pacing'>>;
+  Partial<Pick<TraceMetadata, 'clock' | 'import' | 'workload' | 'strategy' | 'backend' | 'replay' | 'pacing'>>;
 
 /** The trace's metadata as labelled lines, in the order in which one asks. */
 export function describeMetadata(metadata: DescribedMetadata): readonly (readonly [string, string | undefined])[] {
   const { host, guest, workload, strategy, backend, replay, pacing } = metadata;
   return [
     ['source', `${SOURCES[metadata.source]} by ${metadata.tool.name} ${metadata.tool.version}`],
+    ['log', metadata.import && describeOrigin(metadata.import)],
     ['command', metadata.command.length > 0 ? metadata.command.join(' ') : undefined],
     ['clock', metadata.clock?.name],
     [
@@ -51,6 +52,15 @@ export function describeMetadata(metadata: DescribedMetadata): readonly (readonl
         ['left out', `${step}: ${reason}${errno === undefined ? '' : ` (${errno})`}`] as const,
     ),
   ];
+}
+
+function describeOrigin({ file, format, compressed, clock, clockOffsetNs, alignedTo }: ImportOrigin): string {
+  return [
+    `${file === '-' ? 'standard input' : file} as ${format}`,
+    ...(compressed === null ? [] : [`compressed with ${compressed}`]),
+    ...(clockOffsetNs === '0' ? [] : [`times moved by ${formatCount(BigInt(clockOffsetNs))} ns`]),
+    ...(alignedTo === null ? [] : [`aligned to ${alignedTo}, its own clock is ${clock}`]),
+  ].join(', ');
 }
 
 const SOURCES = {

@@ -25,3 +25,22 @@ export function countOption(flag: string, least = 0): (text: string) => number {
     });
   };
 }
+
+const NS_OF_UNIT: Readonly<Record<string, bigint>> = { ns: 1n, us: 1_000n, ms: 1_000_000n, s: 1_000_000_000n };
+
+/** Parser for commander of an option that takes a time, which may be negative, as whole ns. */
+export function durationOption(flag: string): (text: string) => bigint {
+  return (text) => {
+    const [, sign, whole = '0', fraction = '', unit = 'ns'] =
+      /^([+-]?)(\d+)(?:\.(\d+))?(ns|us|ms|s)?$/.exec(text) ?? [];
+    const scaled = BigInt(whole + fraction) * (NS_OF_UNIT[unit] ?? 1n);
+    const divisor = 10n ** BigInt(fraction.length);
+    // A clock's ns have 64 bits.
+    if (sign !== undefined && scaled % divisor === 0n && scaled / divisor < 2n ** 62n) {
+      return sign === '-' ? -(scaled / divisor) : scaled / divisor;
+    }
+    throw new CvmtraceError('USAGE', `${flag}: "${text}" is not a time of whole nanoseconds`, {
+      hint: `write it with its unit: ${flag} -1.5ms, 12s, 250us or 1000ns`,
+    });
+  };
+}

@@ -1,11 +1,14 @@
 import type { TraceBatch } from '../trace/batch.ts';
 import { BATCH_ROWS } from '../trace/batch.ts';
-import { bitmapBytes } from '../trace/bitmap.ts';
+import { bitmapBytes, isValid } from '../trace/bitmap.ts';
 import type { ArrayOfType, NullableFixedName } from '../trace/schema.ts';
 import type { Troubles } from './troubles.ts';
 
 const TWO_TO_32 = 0x1_0000_0000;
 const NS_PER_S = 1_000_000_000;
+const NS_PER_S_BIG = BigInt(NS_PER_S);
+
+const BEFORE_BASE = "time before the trace's base";
 
 /** Names that a source gives its objects; more have no number, so that memory does not grow with the input. */
 const MAX_OBJECTS = 1024 * 1024;
@@ -33,8 +36,10 @@ export interface RowSinkOptions {
   readonly troubles: Troubles;
   /** Added to every time of the source, ns. */
   readonly clockOffsetNs?: bigint;
-  /** The clock's ns (after the offset) at ts_ns = 0. Default: the earliest time in the first batch. */
-  readonly baseNs?: bigint;
+  /**
+   * Says once, before the first batch is handed on, which time of the clock (ns, after the offset) is ts_ns = 0. Default: the earliest of that batch.
+   */
+  readonly chooseBase?: (clock: string, earliestNs: bigint) => bigint;
 }
 
 /**
@@ -76,13 +81,14 @@ export class RowSink {
   readonly #objects = new Map<string, number>();
 
   readonly #offsetNs: bigint;
+  readonly #chooseBase: (clock: string, earliestNs: bigint) => bigint;
   /** What ts_ns counts from, on the source's clock. Until `#settled` it is the first time given, and ts_ns can be negative. */
   #originSeconds = 0;
   #originNs = 0;
   #hasOrigin = false;
   #settled = false;
 
-  constructor({ consume, troubles, clockOffsetNs = 0n, baseNs }: RowSinkOptions) {
+  constructor({ consume, troubles, clockOffsetNs = 0n, chooseBase }: RowSinkOptions) {
     this.#consume = consume;
     this.#troubles = troubles;
     this.#offsetNs = clockOffsetNs;
@@ -90,7 +96,7 @@ export class RowSink {
       ...[this.#ts, this.#dur, this.#pid, this.#tid, this.#vcpu, this.#obj, this.#gpa, this.#hva, this.#iova],
       ...[this.#offset, this.#len, this.#attrs, this.#flags, this.#result],
     ];
-    if (baseNs !== undefined) this.#settle(baseNs - clockOffsetNs);
+    this.#chooseBase = chooseBase ?? ((_clock, earliestNs) => earliestNs);
   }
 
   /** Rows so far in the whole import. */
@@ -101,7 +107,7 @@ export class RowSink {
   /** The clock's ns (after the offset) at ts_ns = 0; null as long as no row has a time. Final once a batch was handed on. */
   get baseNs(): bigint | null {
     if (!this.#hasOrigin) return null;
-    return BigInt(this.#originSeconds) * BigInt(NS_PER_S) + BigInt(this.#originNs) + this.#offsetNs;
+    return BigInt(this.#originSeconds) * NS_PER_S_BIG + BigInt(this.#originNs) + this.#offsetNs;
   }
 
   /** Begins a row: all columns are null, errno is 0. `op` is a code of `OPS`. */
@@ -203,7 +209,7 @@ export class RowSink {
     const ns = (seconds - this.#originSeconds) * NS_PER_S + (nanoseconds - this.#originNs);
     if (Number.isSafeInteger(ns)) {
       if (ns >= 0 || !this.#settled) this.#putNumber(this.#ts, ns);
-      else this.#troubles.add("before the trace's base");
+      else this.#troubles.add(BEFORE_BASE);
     } else this.#farTime(seconds, nanoseconds);
   }
 
@@ -213,10 +219,9 @@ export class RowSink {
       this.#troubles.add('time out of range');
       return;
     }
-    const ns =
-      (BigInt(seconds) - BigInt(this.#originSeconds)) * BigInt(NS_PER_S) + BigInt(nanoseconds - this.#originNs);
+    const ns = (BigInt(seconds) - BigInt(this.#originSeconds)) * NS_PER_S_BIG + BigInt(nanoseconds - this.#originNs);
     if (ns !== BigInt.asIntN(64, ns)) this.#troubles.add('time out of range');
-    else if (ns < 0n && this.#settled) this.#troubles.add("before the trace's base");
+    else if (ns < 0n && this.#settled) this.#troubles.add(BEFORE_BASE);
     else this.#putWide(this.#ts, Number(BigInt.asUintN(32, ns)), Number(BigInt.asUintN(32, ns >> 32n)));
   }
 
@@ -240,7 +245,7 @@ export class RowSink {
   }
 
   #handOn(): void {
-    if (!this.#settled) this.#settleByRows();
+    if (!this.#settled) this.#settle();
     const rows = this.#at + 1;
     const used = this.#columns.filter((column) => column.used);
     this.#consume({
@@ -263,25 +268,27 @@ export class RowSink {
     this.#at = -1;
   }
 
-  /** Moves the origin to the earliest time of the rows so far. */
-  #settleByRows(): void {
+  /** Moves the origin from the first time that was given to the base. */
+  #settle(): void {
     if (!this.#hasOrigin) return;
-    const times = new BigInt64Array(this.#ts.words.buffer, 0, this.#at + 1);
+    const { words, validity } = this.#ts;
+    const times = new BigInt64Array(words.buffer, 0, this.#at + 1);
     // Rows without a time are 0, as the first row that has one.
     let earliest = 0n;
     for (const ns of times) if (ns < earliest) earliest = ns;
-    const { validity } = this.#ts;
-    for (let row = 0; earliest < 0n && row < times.length; row++) {
-      if (((validity[row >> 3] ?? 0) >> (row & 7)) & 1) times[row] = (times[row] ?? 0n) - earliest;
+    const originNs = BigInt(this.#originSeconds) * NS_PER_S_BIG + BigInt(this.#originNs);
+    const baseNs = this.#chooseBase(this.clock, originNs + earliest + this.#offsetNs) - this.#offsetNs;
+    const shift = originNs - baseNs;
+    for (let row = 0; shift !== 0n && row < times.length; row++) {
+      if (!isValid(validity, row)) continue;
+      const ns = (times[row] ?? 0n) + shift;
+      times[row] = ns < 0n ? 0n : ns;
+      if (ns >= 0n) continue;
+      validity[row >> 3] = (validity[row >> 3] ?? 0) & ~(1 << (row & 7));
+      this.#troubles.add(BEFORE_BASE);
     }
-    this.#settle(BigInt(this.#originSeconds) * BigInt(NS_PER_S) + BigInt(this.#originNs) + earliest);
-  }
-
-  #settle(originNs: bigint): void {
-    const perSecond = BigInt(NS_PER_S);
-    this.#originSeconds = Number(originNs / perSecond);
-    this.#originNs = Number(originNs % perSecond);
-    this.#hasOrigin = true;
+    this.#originSeconds = Number(baseNs / NS_PER_S_BIG);
+    this.#originNs = Number(baseNs % NS_PER_S_BIG);
     this.#settled = true;
   }
 

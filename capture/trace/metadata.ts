@@ -62,6 +62,21 @@ export interface LeftOutStep {
   readonly reason: string;
 }
 
+/** Another tool's log that became a trace. */
+export interface ImportOrigin {
+  /** "qemu-log", "strace" ... */
+  readonly format: string;
+  /** Name of the log without its folder; "-" for standard input. */
+  readonly file: string;
+  readonly compressed: 'gzip' | 'zstd' | null;
+  /** The log's own clock. The trace's is another one if it was aligned to another trace. */
+  readonly clock: string;
+  /** What the user had added to the log's times. */
+  readonly clockOffsetNs: string;
+  /** Name of the trace on whose base times were put. */
+  readonly alignedTo: string | null;
+}
+
 /** What this version writes. */
 export interface KnownMetadata {
   readonly format: { readonly major: number; readonly minor: number };
@@ -85,6 +100,8 @@ export interface KnownMetadata {
   readonly pacing?: { readonly mode: 'asap' | 'absolute' | 'relative'; readonly factor: number };
   /** Which trace was replayed, and which repetition this is (from 1; 0 is the memory round, whose times are not used). */
   readonly replay?: { readonly of: string; readonly round: number };
+  /** Where an imported trace comes from. */
+  readonly import?: ImportOrigin;
   readonly leftOut: readonly LeftOutStep[];
 }
 

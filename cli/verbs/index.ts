@@ -2,6 +2,7 @@ import type { Verb } from '../verb.ts';
 import { analyzeVerb } from './analyze.ts';
 import { benchVerb } from './bench.ts';
 import { exportVerb } from './export.ts';
+import { importVerb } from './import.ts';
 import { infoVerb } from './info.ts';
 import { labVerb } from './lab.ts';
 import { probeVerb } from './probe.ts';
@@ -17,6 +18,7 @@ export const VERBS: readonly Verb[] = [
   quickstartVerb,
   probeVerb,
   runVerb,
+  importVerb,
   replayVerb,
   infoVerb,
   analyzeVerb,

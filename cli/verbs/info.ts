@@ -17,6 +17,14 @@ interface OperationCount {
   readonly failed: number;
 }
 
+interface Trouble {
+  /** Kind and first lines. */
+  readonly what: string;
+  readonly count: bigint;
+  /** True: understood, and of no interest. */
+  readonly skipped: boolean;
+}
+
 /** One trace in the JSON document. */
 interface TraceInfo {
   readonly path: string;
@@ -28,6 +36,8 @@ interface TraceInfo {
   readonly spanNs: bigint | null;
   readonly lostEvents: bigint;
   readonly operations: readonly OperationCount[];
+  /** What an import did not use, as `import_trouble` rows say it; the others have none. */
+  readonly troubles: readonly Trouble[];
   readonly metadata: OpenTrace['metadata'];
 }
 
@@ -59,6 +69,9 @@ async function readInfo(analysis: Analysis, trace: OpenTrace, number: number): P
     `select (max(ts_ns + coalesce(dur_ns, 0)) - min(ts_ns))::bigint, coalesce(sum(len) filter (op = 'lost'), 0)::bigint
      from events where trace = ${number}`,
   );
+  const troubles = await analysis.query(
+    `select detail, len::bigint, flags = 1 from events where trace = ${number} and op::varchar = 'import_trouble' order by seq`,
+  );
   const [span, lost] = totals.rows[0] ?? [];
   return {
     path,
@@ -72,6 +85,11 @@ async function readInfo(analysis: Analysis, trace: OpenTrace, number: number): P
       op: textOf(op),
       count: Number(count),
       failed: Number(failed),
+    })),
+    troubles: troubles.rows.map(([what, count, skipped]) => ({
+      what: textOf(what),
+      count: typeof count === 'bigint' ? count : 0n,
+      skipped: skipped === true,
     })),
     metadata,
   };
@@ -93,6 +111,9 @@ function render(info: TraceInfo, style: Style): string {
     ],
     ['lost', info.lostEvents === 0n ? 'no events' : formatCountOf(info.lostEvents, 'event')],
     ...describeMetadata(info.metadata),
+    ...info.troubles.map(
+      ({ what, count, skipped }) => [skipped ? 'skipped' : 'not understood', `${formatCount(count)}, ${what}`] as const,
+    ),
   ]);
   const operations = formatTable(
     [{ title: '  OPERATION' }, { title: 'COUNT', align: 'right' }, { title: 'FAILED', align: 'right' }],
