@@ -15,6 +15,9 @@ export interface RowCounts {
   readonly outOfOrder: number;
 }
 
+/** Rows that sum up a period (native/ops.ts): they start with it, and stand where it ends. */
+const SUMS = ['kvm_run', 'exit_other'];
+
 /** Stands for the thread of rows that have none. */
 const NO_THREAD = -1;
 
@@ -58,7 +61,7 @@ export class RowChecks {
     if (bad.has('seq')) this.#nextSeq = NaN;
     else this.#checkSeq(batch);
     if (!bad.has('op') && !bad.has('len')) this.#countOps(batch);
-    if (!bad.has('ts_ns') && !bad.has('tid')) this.#checkTimes(batch);
+    if (!bad.has('op') && !bad.has('ts_ns') && !bad.has('tid')) this.#checkTimes(batch);
   }
 
   /** Reads a column, which checks its values, and counts its nulls; false if it is damaged. */
@@ -115,7 +118,10 @@ export class RowChecks {
     const { data, validity } = this.#file.readColumn(batch, 'ts_ns', this.#scratch('ts_ns'));
     const words = wordsOf(data);
     const tids = this.#file.readColumn(batch, 'tid', this.#scratch('tid'));
+    const ops = this.#file.readColumn(batch, 'op', this.#scratch('op')).data;
+    const sums = SUMS.map((name) => this.#file.ops.indexOf(name));
     for (let row = 0; row < rows; row++) {
+      if (sums.includes(Number(ops[row]))) continue;
       const tid = isValid(tids.validity, row) ? (tids.data[row] ?? NO_THREAD) : NO_THREAD;
       const before = this.#lastTs.get(tid) ?? 0;
       if (!isValid(validity, row)) {

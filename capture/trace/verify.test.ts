@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { opCode } from '../../native/index.ts';
+import { opCode } from '../../native/index.ts';
 import type { TraceBatch } from './batch.ts';
 import { encodeFooter, fileEnd } from './encode.ts';
 import type { Problem } from './problem.ts';
@@ -87,6 +88,20 @@ test('a thread that goes back in time is a warning', async () => {
   expect(problems).toEqual([
     { kind: 'time', severity: 'warning', message: 'thread 9 goes back in time, from 5 to 4 ns', row: 1 },
   ]);
+});
+
+test('a row that sums up a period stands at its end and says its start', async () => {
+  const path = join(folder, 'sums.arrow');
+  const writer = TraceWriter.create(path, METADATA);
+  writer.append({
+    rows: 3,
+    op: Uint8Array.of(opCode('ram_touch'), opCode('kvm_run'), opCode('exit_other')),
+    columns: { ts_ns: BigUint64Array.of(5n, 1n, 1n) },
+    validity: {},
+    tid: 9,
+  });
+  await writer.finish({ exitStatus: 0, lostEvents: 0 });
+  expect(verifyTrace(path)).toMatchObject({ ok: true, problems: [], outOfOrder: 0 });
 });
 
 test('what is damaged is named with its row, and the rest is still checked', async () => {
