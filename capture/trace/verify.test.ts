@@ -2,7 +2,6 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { opCode } from '../../native/index.ts';
-import { opCode } from '../../native/index.ts';
 import type { TraceBatch } from './batch.ts';
 import { encodeFooter, fileEnd } from './encode.ts';
 import type { Problem } from './problem.ts';
