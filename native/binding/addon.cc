@@ -5,6 +5,7 @@
 #include "../core/ops.h"
 #include "guest.h"
 #include "probe.h"
+#include "recorder.h"
 #include "session.h"
 
 namespace cvmtrace {
@@ -26,6 +27,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("createSession", Napi::Function::New(env, CreateSession, "createSession"));
   exports.Set("probeHost", Napi::Function::New(env, ProbeHost, "probeHost"));
   exports.Set("guestMemoryBytes", Napi::Function::New(env, GuestMemoryBytes, "guestMemoryBytes"));
+  exports.Set("createRecorder", Napi::Function::New(env, CreateRecorder, "createRecorder"));
+  exports.Set("secureExecution", Napi::Function::New(env, SecureExecutionOf, "secureExecution"));
   exports.Set("errnoName", Napi::Function::New(env, ErrnoNameOf, "errnoName"));
   return exports;
 }

@@ -1,37 +1,8 @@
 #include "columns.h"
 
-#include <stdlib.h>
+#include "block.h"
 
 namespace cvmtrace {
-namespace {
-
-// Makes typed arrays over places in the one block.
-class Block {
- public:
-  Block(Napi::Env env, Batch& batch) : env_(env), base_(batch.block()) {
-    const size_t size = batch.block_size();
-    if (size == 0) {
-      buffer_ = Napi::ArrayBuffer::New(env, size_t{0});
-    } else {
-      buffer_ =
-          Napi::ArrayBuffer::New(env, batch.release_block(), size, [](Napi::BasicEnv, void* data) { free(data); });
-    }
-  }
-
-  template <typename T>
-  Napi::Value Array(const T* data, size_t count) {
-    const auto offset = static_cast<size_t>(reinterpret_cast<const char*>(data) - base_);
-    return Napi::TypedArrayOf<T>::New(env_, count, buffer_, buffer_.ByteLength() == 0 ? 0 : offset);
-  }
-
- private:
-  Napi::Env env_;
-  const char* base_;
-  Napi::ArrayBuffer buffer_;
-};
-
-}  // namespace
-
 Napi::Value ToExecutedBatch(Napi::Env env, std::unique_ptr<Batch> batch) {
   const size_t rows = batch->rows;
   Block block(env, *batch);
