@@ -1,0 +1,200 @@
+#include "thread_ring.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "../core/clock.h"
+#include "raw_call.h"
+
+namespace cvmtrace::preload {
+
+constinit thread_local Thread thread = {};
+
+namespace {
+
+constexpr uint32_t kSpins = 200;
+constexpr long kFirstSleepNs = 50'000;
+constexpr long kLongestSleepNs = 1'000'000;
+constexpr uint64_t kLookAfterNs = 100'000'000;
+// A thread without a slot looks for one again once in so many rows.
+constexpr uint32_t kRowsBetweenClaims = 1024;
+
+constinit pthread_key_t thread_key = 0;
+constinit std::atomic<bool> has_key = false;
+
+// Counters have one writer at a time: the thread that they belong to.
+void Add(std::atomic<uint64_t>& counter, uint64_t amount) {
+  counter.store(counter.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+}
+
+size_t RingBytes() { return static_cast<size_t>(area.header->ring_records) * sizeof(Record); }
+
+void GiveBack(Thread& own) {
+  ThreadSlot* const slot = own.slot;
+  Record* const ring = own.ring;
+  own.slot = nullptr;
+  own.ring = nullptr;
+  own.generation = 0;
+  own.open_exits = 0;
+  own.exit_vcpu = 0;
+  // A signal's handler that comes from here on claims another.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (!slot) return;
+  slot->exit_open_ns.store(0, std::memory_order_relaxed);
+  slot->state.store(kSlotEnded, std::memory_order_release);
+  RawCall(SYS_munmap, ring, RingBytes());
+}
+
+void EndThread(void*) {
+  // A key's values are inherited by a child, the slot is not.
+  if (thread.generation == area.generation->load(std::memory_order_relaxed)) GiveBack(thread);
+}
+
+Record* MapRing(uint32_t index) {
+  const int fd = AreaFd();
+  if (fd < 0) return nullptr;
+  const long ring = RawCall(SYS_mmap, 0, RingBytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                            RingOffset(index, area.header->ring_records));
+  return IsError(ring) ? nullptr : reinterpret_cast<Record*>(ring);
+}
+
+bool Claim(Thread& own) {
+  for (uint32_t index = 0; index < kThreadSlots; ++index) {
+    ThreadSlot& slot = area.thread_slots[index];
+    uint32_t free = kSlotFree;
+    if (slot.state.load(std::memory_order_relaxed) != kSlotFree ||
+        !slot.state.compare_exchange_strong(free, kSlotClaimed, std::memory_order_acq_rel)) {
+      continue;
+    }
+    Record* const ring = MapRing(index);
+    if (!ring) {
+      slot.state.store(kSlotEnded, std::memory_order_release);
+      return false;
+    }
+    slot.tid.store(static_cast<uint32_t>(RawCall(SYS_gettid)), std::memory_order_relaxed);
+    slot.pid.store(static_cast<uint32_t>(area.pid.load(std::memory_order_relaxed)), std::memory_order_relaxed);
+    slot.exit_open_ns.store(0, std::memory_order_relaxed);
+    // The ring is empty, wherever its last owner and the recorder stopped.
+    const uint64_t tail = slot.tail.load(std::memory_order_acquire);
+    slot.head.store(tail, std::memory_order_release);
+    own.known_tail = tail;
+    own.reserved.store(tail, std::memory_order_relaxed);
+    own.ring = ring;
+    own.slot = &slot;
+    return true;
+  }
+  return false;
+}
+
+// The thread's first row, or the first one after a fork.
+void Enter(Thread& own, uint64_t generation) {
+  // In a child the parent's ring is still mapped, and is not ours.
+  if (own.generation != generation && own.ring) {
+    RawCall(SYS_munmap, own.ring, RingBytes());
+    own.ring = nullptr;
+    own.slot = nullptr;
+    own.writing.store(false, std::memory_order_relaxed);
+  }
+  own.open_exits = 0;
+  own.exit_vcpu = 0;
+  if (Claim(own) && has_key.load(std::memory_order_relaxed)) ::pthread_setspecific(thread_key, &own);
+  own.generation = generation;
+}
+
+bool HasRoom(Thread& own, uint64_t place) {
+  if (place - own.known_tail < area.header->ring_records) return true;
+  own.known_tail = own.slot->tail.load(std::memory_order_acquire);
+  return place - own.known_tail < area.header->ring_records;
+}
+
+bool IsOver() {
+  return area.abandoned.load(std::memory_order_relaxed) || area.header->stopped.load(std::memory_order_relaxed);
+}
+
+// Until there is room; false if there will be none. The recorder empties rings each millisecond or so if they are busy.
+bool WaitForRoom(Thread& own, uint64_t place) {
+  if (!area.header->block_when_full || IsOver()) return false;
+  const uint64_t start = NowNs();
+  uint64_t looked = start;
+  bool room = false;
+  timespec pause = {0, kFirstSleepNs};
+  for (uint32_t spin = 0; spin < kSpins && !(room = HasRoom(own, place)); ++spin) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+  while (!room && !IsOver()) {
+    RawCall(SYS_nanosleep, &pause);
+    if (pause.tv_nsec < kLongestSleepNs) pause.tv_nsec *= 2;
+    room = HasRoom(own, place);
+    const uint64_t now = NowNs();
+    if (room || now - looked < kLookAfterNs) continue;
+    looked = now;
+    if (!RecorderLives()) area.abandoned.store(true, std::memory_order_relaxed);
+  }
+  Add(own.slot->blocked_ns, NowNs() - start);
+  return room;
+}
+
+// A place of its own for each row: a signal's handler that comes between reading and writing `reserved` takes the one
+// that was meant for us, and we the next.
+bool Reserve(Thread& own, uint64_t& place) {
+  place = own.reserved.load(std::memory_order_relaxed);
+  do {
+    if (!HasRoom(own, place)) [[unlikely]] {
+      if (!WaitForRoom(own, place)) return false;
+      place = own.reserved.load(std::memory_order_relaxed);
+    }
+  } while (!own.reserved.compare_exchange_weak(place, place + 1, std::memory_order_relaxed));
+  return true;
+}
+
+void Publish(Thread& own) {
+  own.slot->head.store(own.reserved.load(std::memory_order_relaxed), std::memory_order_release);
+}
+
+}  // namespace
+
+void PrepareThreads() {
+  if (::pthread_key_create(&thread_key, EndThread) == 0) has_key.store(true, std::memory_order_relaxed);
+}
+
+ThreadSlot* OwnSlot() {
+  Thread& own = thread;
+  const uint64_t generation = area.generation->load(std::memory_order_relaxed);
+  if (own.generation != generation) [[unlikely]]
+    Enter(own, generation);
+  return own.slot;
+}
+
+// The recorder reads up to the head. What a signal's handler writes while we are between Reserve() and Publish() lies
+// behind our own row, so it leaves the publishing to us. (A handler that leaves by siglongjmp() out of these few ns
+// would silence the thread: `writing` would stay.)
+void WriteRecord(const Record& record) {
+  Thread& own = thread;
+  if (!OwnSlot()) [[unlikely]] {
+    area.header->dropped_without_slot.fetch_add(1, std::memory_order_relaxed);
+    if (++own.rows_without_slot % kRowsBetweenClaims == 0) own.generation = 0;
+    return;
+  }
+  const bool outermost = !own.writing.load(std::memory_order_relaxed);
+  own.writing.store(true, std::memory_order_relaxed);
+  uint64_t place;
+  if (Reserve(own, place)) [[likely]] {
+    memcpy(&own.ring[place & (area.header->ring_records - 1)], &record, sizeof record);
+  } else {
+    Add(own.slot->dropped, 1);
+  }
+  if (!outermost) return;
+  do {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    Publish(own);
+    own.writing.store(false, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    // A handler that came between the two left its row to us.
+  } while (own.slot->head.load(std::memory_order_relaxed) != own.reserved.load(std::memory_order_relaxed));
+}
+
+}  // namespace cvmtrace::preload
