@@ -34,6 +34,8 @@ export interface RowSinkOptions {
   /** Takes the rows in batches; the arrays are used again after it returns. */
   readonly consume: (batch: TraceBatch) => void;
   readonly troubles: Troubles;
+  /** Rows of a batch at most, a multiple of 8; default: as many as a trace's batch has. Memory is taken for all of them. */
+  readonly batchRows?: number;
   /** Added to every time of the source, ns. */
   readonly clockOffsetNs?: bigint;
   /**
@@ -55,22 +57,23 @@ export class RowSink {
 
   readonly #consume: (batch: TraceBatch) => void;
   readonly #troubles: Troubles;
-  readonly #op = new Uint8Array(BATCH_ROWS);
-  readonly #errno = new Uint16Array(BATCH_ROWS);
-  readonly #gpa = wide('gpa');
-  readonly #hva = wide('hva');
-  readonly #iova = wide('iova');
-  readonly #offset = wide('offset');
-  readonly #len = wide('len');
-  readonly #attrs = wide('attrs');
-  readonly #flags = wide('flags');
-  readonly #result = wide('result');
-  readonly #ts = wide('ts_ns');
-  readonly #dur = wide('dur_ns');
-  readonly #pid = narrow('pid', new Uint32Array(BATCH_ROWS));
-  readonly #tid = narrow('tid', new Uint32Array(BATCH_ROWS));
-  readonly #obj = narrow('obj', new Uint32Array(BATCH_ROWS));
-  readonly #vcpu = narrow('vcpu', new Uint16Array(BATCH_ROWS));
+  readonly #batchRows: number;
+  readonly #op: Uint8Array;
+  readonly #errno: Uint16Array;
+  readonly #gpa: WideColumn;
+  readonly #hva: WideColumn;
+  readonly #iova: WideColumn;
+  readonly #offset: WideColumn;
+  readonly #len: WideColumn;
+  readonly #attrs: WideColumn;
+  readonly #flags: WideColumn;
+  readonly #result: WideColumn;
+  readonly #ts: WideColumn;
+  readonly #dur: WideColumn;
+  readonly #pid: Column;
+  readonly #tid: Column;
+  readonly #obj: Column;
+  readonly #vcpu: Column;
   readonly #columns: readonly Column[];
   readonly #detail = new Map<number, string>();
   #detailCharacters = 0;
@@ -88,10 +91,28 @@ export class RowSink {
   #hasOrigin = false;
   #settled = false;
 
-  constructor({ consume, troubles, clockOffsetNs = 0n, chooseBase }: RowSinkOptions) {
+  constructor({ consume, troubles, batchRows = BATCH_ROWS, clockOffsetNs = 0n, chooseBase }: RowSinkOptions) {
     this.#consume = consume;
     this.#troubles = troubles;
     this.#offsetNs = clockOffsetNs;
+    this.#batchRows = batchRows;
+    this.#op = new Uint8Array(batchRows);
+    this.#errno = new Uint16Array(batchRows);
+    const wide = (name: NullableFixedName): WideColumn => wideColumn(name, batchRows);
+    this.#ts = wide('ts_ns');
+    this.#dur = wide('dur_ns');
+    this.#pid = narrowColumn('pid', new Uint32Array(batchRows));
+    this.#tid = narrowColumn('tid', new Uint32Array(batchRows));
+    this.#vcpu = narrowColumn('vcpu', new Uint16Array(batchRows));
+    this.#obj = narrowColumn('obj', new Uint32Array(batchRows));
+    this.#gpa = wide('gpa');
+    this.#hva = wide('hva');
+    this.#iova = wide('iova');
+    this.#offset = wide('offset');
+    this.#len = wide('len');
+    this.#attrs = wide('attrs');
+    this.#flags = wide('flags');
+    this.#result = wide('result');
     this.#columns = [
       ...[this.#ts, this.#dur, this.#pid, this.#tid, this.#vcpu, this.#obj, this.#gpa, this.#hva, this.#iova],
       ...[this.#offset, this.#len, this.#attrs, this.#flags, this.#result],
@@ -112,7 +133,7 @@ export class RowSink {
 
   /** Begins a row: all columns are null, errno is 0. `op` is a code of `OPS`. */
   row(op: number): void {
-    if (this.#at + 1 >= BATCH_ROWS || this.#detailCharacters > MAX_BATCH_DETAILS) this.#handOn();
+    if (this.#at + 1 >= this.#batchRows || this.#detailCharacters > MAX_BATCH_DETAILS) this.#handOn();
     const row = ++this.#at;
     this.#op[row] = op;
     this.#errno[row] = 0;
@@ -163,6 +184,21 @@ export class RowSink {
   /** ns; a safe integer from 0. */
   durNs(value: number): void {
     if (value >= 0) this.#putNumber(this.#dur, value);
+  }
+
+  /**
+   * Gives an earlier row its duration, for what has rows of its own in it: an exit is before the calls that a VMM makes for it.
+   * @param row what `rows` was when it was the current one
+   * @returns false if the row was handed on before, and has none
+   */
+  durNsOf(row: number, value: number): boolean {
+    const at = row - this.#handedOn - 1;
+    if (at < 0 || at > this.#at) return false;
+    const current = this.#at;
+    this.#at = at;
+    this.durNs(value);
+    this.#at = current;
+    return true;
   }
 
   /** Positive. */
@@ -315,12 +351,12 @@ export class RowSink {
   }
 }
 
-function wide(name: NullableFixedName): WideColumn {
-  const words = new Uint32Array(BATCH_ROWS * 2);
+function wideColumn(name: NullableFixedName, rows: number): WideColumn {
+  const words = new Uint32Array(rows * 2);
   const data = name === 'result' ? new BigInt64Array(words.buffer) : new BigUint64Array(words.buffer);
-  return { name, data, words, validity: new Uint8Array(bitmapBytes(BATCH_ROWS)), used: false };
+  return { name, data, words, validity: new Uint8Array(bitmapBytes(rows)), used: false };
 }
 
-function narrow(name: NullableFixedName, data: Uint32Array | Uint16Array): Column {
-  return { name, data, words: data, validity: new Uint8Array(bitmapBytes(BATCH_ROWS)), used: false };
+function narrowColumn(name: NullableFixedName, data: Uint32Array | Uint16Array): Column {
+  return { name, data, words: data, validity: new Uint8Array(bitmapBytes(data.length)), used: false };
 }
