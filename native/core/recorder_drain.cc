@@ -138,17 +138,22 @@ void RecorderDrain::FindThreads(bool all) {
   for (uint32_t index = 0; index < past; ++index) {
     if (is_thread_known_[index]) continue;
     const ThreadSlot& slot = area_.thread(index);
-    if (slot.state.load(std::memory_order_acquire) == kSlotFree) continue;
+    const uint32_t state = slot.state.load(std::memory_order_acquire);
+    if (state == kSlotFree) continue;
     const uint32_t pid = KnownPid(slot.pid.load(std::memory_order_acquire));
     // Claimed this moment.
-    if (pid == 0 && slot.head.load(std::memory_order_acquire) == 0) continue;
+    if (state == kSlotClaimed && pid == 0 && slot.head.load(std::memory_order_acquire) == 0) continue;
     auto thread = std::make_unique<Thread>();
     thread->index = index;
     thread->pid = pid;
     thread->tid = KnownPid(slot.tid.load(std::memory_order_acquire));
-    // After execve(2) the program claims a slot of its own for the thread that is left.
+    thread->found_ns = round_ns_;
+    // After execve(2) the program claims a slot of its own for the thread that is left. Of two that are found at once
+    // it cannot be told which is the newer.
     for (const auto& other : threads_) {
-      if (pid != 0 && other->pid == pid && other->tid == thread->tid) other->gone = true;
+      if (pid != 0 && other->pid == pid && other->tid == thread->tid && other->found_ns != round_ns_) {
+        other->gone = true;
+      }
     }
     if (pid != 0) processes_.Add(pid);
     is_thread_known_[index] = true;
@@ -163,9 +168,10 @@ void RecorderDrain::FindVcpus() {
   for (uint32_t index = 0; index < kVcpuSlots; ++index) {
     if (is_vcpu_known_[index]) continue;
     const VcpuSlot& slot = area_.vcpu(index);
-    const uint32_t pid = KnownPid(slot.pid.load(std::memory_order_acquire));
-    if (slot.state.load(std::memory_order_acquire) == kSlotFree || pid == 0) continue;
-    processes_.Add(pid);
+    // Its number is what the target writes last.
+    if (slot.obj.load(std::memory_order_acquire) == 0) continue;
+    const uint32_t pid = KnownPid(slot.pid.load(std::memory_order_relaxed));
+    if (pid != 0) processes_.Add(pid);
     is_vcpu_known_[index] = true;
     ++totals_.vcpus;
     vcpus_.push_back(std::make_unique<Vcpu>(Vcpu{index, pid, VcpuCounters(slot)}));
@@ -178,7 +184,7 @@ void RecorderDrain::FindEnded() {
     for (const auto& vcpu : vcpus_) vcpu->gone |= vcpu->pid == pid;
   }
   for (const auto& thread : threads_) {
-    if (thread->pid != 0 && !thread->gone) thread->gone = !processes_.ThreadLives(thread->pid, thread->tid);
+    thread->gone |= thread->pid != 0 && !processes_.ThreadLives(thread->pid, thread->tid);
   }
 }
 
@@ -314,7 +320,8 @@ void RecorderDrain::Sample(Vcpu& vcpu, bool last) {
   const VcpuSlot& slot = area_.vcpu(vcpu.index);
   // A thread that ended inside of KVM_RUN, by execve(2) or a signal, does not clear entered_ns. Of a process that was
   // killed the stay counts up to now.
-  const bool running = vcpu.gone || processes_.ThreadLives(vcpu.pid, slot.tid.load(std::memory_order_relaxed));
+  const bool running =
+      vcpu.gone || vcpu.pid == 0 || processes_.ThreadLives(vcpu.pid, slot.tid.load(std::memory_order_relaxed));
   totals_.damaged +=
       vcpu.counters.Sample(last_sample_ns_, round_ns_, running, last, [&](RecordedRow row, const char* detail) {
         if (*detail != 0) row.text = ready_.KeepText(detail);

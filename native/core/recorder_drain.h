@@ -71,6 +71,7 @@ class RecorderDrain {
   struct Thread {
     uint32_t index;
     uint32_t pid = 0, tid = 0;
+    uint64_t found_ns = 0;
     uint64_t tail = 0;
     bool gone = false;  // ended without saying so
     // As this round has found it: ended, ring taken, start of the exit that it is inside of.
