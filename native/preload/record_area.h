@@ -80,9 +80,11 @@ struct alignas(128) ThreadSlot {
   uint32_t reserved;
   std::atomic<uint64_t>
       head;  // records written since the slot was claimed; the next one's place is head % ring_records
-  std::atomic<uint64_t> dropped;       // records that found no room (--on-full drop), or that a wait gave up
-  std::atomic<uint64_t> blocked_ns;    // time spent waiting for room
-  std::atomic<uint64_t> exit_open_ns;  // start of the exit that this thread is inside of, 0 for none
+  std::atomic<uint64_t> dropped;     // records that found no room (--on-full drop), or that a wait gave up
+  std::atomic<uint64_t> blocked_ns;  // time spent waiting for room
+  // Start of the exit that this thread is inside of, 0 for none. Stored with a full barrier (sequentially consistent)
+  // when it opens: the calls inside must not read the clock before the recorder can see that it is open.
+  std::atomic<uint64_t> exit_open_ns;
   // Written by the recorder, on a cache line of its own.
   alignas(64) std::atomic<uint64_t> tail;  // records taken
 };
