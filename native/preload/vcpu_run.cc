@@ -106,7 +106,7 @@ void OpenExit(Object& vcpu, Row& row) {
     vcpu.exit_tid = own->tid.load(std::memory_order_relaxed);
     thread.exit_vcpu = vcpu.index + 1;
     // The earliest counts.
-    if (thread.open_exits++ == 0) own->exit_open_ns.store(row.record().ts_ns, std::memory_order_release);
+    if (thread.open_exits++ == 0) own->exit_open_ns.store(row.record().ts_ns, std::memory_order_seq_cst);
   }
   slot.open.store(1, std::memory_order_release);
 }
