@@ -122,7 +122,7 @@ async function peek(
 
 /** A stream keeps chunks for a while, and these are read into the same memory again. */
 async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, undefined> {
-  for await (const chunk of chunks) yield Uint8Array.from(chunk);
+  for await (const chunk of chunks) yield Uint8Array.prototype.slice.call(chunk);
 }
 
 function compressionOf(first: Uint8Array): Compression | null {

@@ -86,11 +86,15 @@ export const KVM_EVENTS: readonly QemuEvent[] = [
     event(name, '{name:s}@{hva:x} + {len:x}: madvise: {madvise:d} fallocate: {fallocate:d} ret: {ret:d}', discardRange),
   ),
   event('kvm_sev_snp_launch_start', 'policy {start:x} gosvw {name:s}', encrypt(SEV.snpLaunchStart)),
-  event('kvm_sev_snp_launch_update', 'src {hva:x} gpa {gpa:x} len {len:x} ({name:s})', (rows) => {
+  event('kvm_sev_snp_launch_update', 'src {hva:x} gpa {gpa:x} len {len:x} ({name:s} page)', (rows) => {
     encrypt(SEV.snpLaunchUpdate)(rows);
-    rows.sink.detail(rows.args.text(SLOT.name));
+    rows.sink.detail(`${rows.args.text(SLOT.name)} page`);
   }),
-  event('kvm_sev_snp_launch_finish', 'id_block {name:s}', encrypt(SEV.snpLaunchFinish)),
+  event(
+    'kvm_sev_snp_launch_finish',
+    'id_block {name:s} id_auth {start:s} host_data {fd:s}',
+    encrypt(SEV.snpLaunchFinish),
+  ),
   event('kvm_sev_launch_update_data', 'addr {hva:x} len {len:x}', encrypt(SEV.launchUpdateData)),
   event('kvm_memcrypt_register_region', 'addr {hva:x} len {len:x}', plain(OP.register)),
   event('kvm_memcrypt_unregister_region', 'addr {hva:x} len {len:x}', plain(OP.unregister)),
