@@ -64,7 +64,7 @@ struct alignas(64) Record {
   Op op;
   uint8_t reserved;
   char text[kRecordTextBytes];  // ends at the first 0 or with the array
-  uint32_t reserved2;
+  uint32_t stamp;  // the library's own: low bits of 1 + its place, once it is whole
 };
 static_assert(sizeof(Record) == kRecordBytes);
 

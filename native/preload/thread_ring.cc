@@ -1,6 +1,7 @@
 #include "thread_ring.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -18,6 +19,7 @@ constexpr uint32_t kSpins = 200;
 constexpr long kFirstSleepNs = 50'000;
 constexpr long kLongestSleepNs = 1'000'000;
 constexpr uint64_t kLookAfterNs = 100'000'000;
+constexpr uint64_t kLongestWriteNs = 100'000'000;
 // A thread without a slot looks for one again once in so many rows.
 constexpr uint32_t kRowsBetweenClaims = 1024;
 
@@ -30,27 +32,6 @@ void Add(std::atomic<uint64_t>& counter, uint64_t amount) {
 }
 
 size_t RingBytes() { return static_cast<size_t>(area.header->ring_records) * sizeof(Record); }
-
-void GiveBack(Thread& own) {
-  ThreadSlot* const slot = own.slot;
-  Record* const ring = own.ring;
-  own.slot = nullptr;
-  own.ring = nullptr;
-  own.generation = 0;
-  own.open_exits = 0;
-  own.exit_vcpu = 0;
-  // A signal's handler that comes from here on claims another.
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  if (!slot) return;
-  slot->exit_open_ns.store(0, std::memory_order_relaxed);
-  slot->state.store(kSlotEnded, std::memory_order_release);
-  RawCall(SYS_munmap, ring, RingBytes());
-}
-
-void EndThread(void*) {
-  // A key's values are inherited by a child, the slot is not.
-  if (thread.generation == area.generation->load(std::memory_order_relaxed)) GiveBack(thread);
-}
 
 Record* MapRing(uint32_t index) {
   const int fd = AreaFd();
@@ -95,12 +76,54 @@ void Enter(Thread& own, uint64_t generation) {
     RawCall(SYS_munmap, own.ring, RingBytes());
     own.ring = nullptr;
     own.slot = nullptr;
-    own.writing.store(false, std::memory_order_relaxed);
+    own.writing.store(0, std::memory_order_relaxed);
   }
   own.open_exits = 0;
   own.exit_vcpu = 0;
   if (Claim(own) && has_key.load(std::memory_order_relaxed)) ::pthread_setspecific(thread_key, &own);
   own.generation = generation;
+}
+
+uint32_t StampOf(uint64_t place) { return static_cast<uint32_t>(place + 1); }
+
+void Fill(Thread& own, uint64_t place, const Record& record) {
+  Record& to = own.ring[place & (area.header->ring_records - 1)];
+  memcpy(&to, &record, sizeof record);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  to.stamp = StampOf(place);
+}
+
+void Publish(Thread& own) {
+  own.slot->head.store(own.reserved.load(std::memory_order_relaxed), std::memory_order_release);
+}
+
+// After a row was given up half way: what has a place and is not whole is a row that was lost.
+void Mend(Thread& own) {
+  const uint64_t end = own.reserved.load(std::memory_order_relaxed);
+  for (uint64_t place = own.slot->head.load(std::memory_order_relaxed); place < end; ++place) {
+    if (own.ring[place & (area.header->ring_records - 1)].stamp == StampOf(place)) continue;
+    Record lost = {};
+    lost.op = Op::lost;
+    lost.ts_ns = own.writing_since_ns;
+    lost.len = 1;
+    lost.present = kHasLen;
+    Fill(own, place, lost);
+  }
+  Publish(own);
+  own.writing.store(0, std::memory_order_relaxed);
+}
+
+// Whether the WriteRecord() that seems to be under way never comes to its end, as a signal's handler left it by
+// siglongjmp(). A handler that interrupted it runs deeper in the same stack, or in one of its own.
+bool IsGivenUp(const Thread& own, uintptr_t frame, uint64_t now) {
+  if (now - own.writing_since_ns > kLongestWriteNs && now > own.writing_since_ns) return true;
+  stack_t other = {};
+  RawCall(SYS_sigaltstack, 0, &other);
+  const uintptr_t outer = own.writing.load(std::memory_order_relaxed);
+  const auto start = reinterpret_cast<uintptr_t>(other.ss_sp);
+  const bool in_other = other.ss_flags & SS_ONSTACK;
+  const bool outer_in_other = outer - start < other.ss_size;
+  return in_other == outer_in_other ? frame >= outer : outer_in_other;
 }
 
 bool HasRoom(Thread& own, uint64_t place) {
@@ -133,6 +156,8 @@ bool WaitForRoom(Thread& own, uint64_t place) {
     if (room || now - looked < kLookAfterNs) continue;
     looked = now;
     if (!RecorderLives()) area.abandoned.store(true, std::memory_order_relaxed);
+    // Rows that nobody will publish would fill the ring for ever.
+    if (own.slot->head.load(std::memory_order_relaxed) != own.reserved.load(std::memory_order_relaxed)) Mend(own);
   }
   Add(own.slot->blocked_ns, NowNs() - start);
   return room;
@@ -151,8 +176,27 @@ bool Reserve(Thread& own, uint64_t& place) {
   return true;
 }
 
-void Publish(Thread& own) {
-  own.slot->head.store(own.reserved.load(std::memory_order_relaxed), std::memory_order_release);
+void GiveBack(Thread& own) {
+  ThreadSlot* const slot = own.slot;
+  Record* const ring = own.ring;
+  own.slot = nullptr;
+  own.ring = nullptr;
+  own.generation = 0;
+  own.open_exits = 0;
+  own.exit_vcpu = 0;
+  // A signal's handler that comes from here on claims another.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (!slot) return;
+  slot->exit_open_ns.store(0, std::memory_order_relaxed);
+  slot->state.store(kSlotEnded, std::memory_order_release);
+  RawCall(SYS_munmap, ring, RingBytes());
+}
+
+void EndThread(void*) {
+  // A key's values are inherited by a child, the slot is not.
+  if (thread.generation != area.generation->load(std::memory_order_relaxed)) return;
+  if (thread.slot && thread.writing.load(std::memory_order_relaxed)) Mend(thread);
+  GiveBack(thread);
 }
 
 }  // namespace
@@ -170,20 +214,27 @@ ThreadSlot* OwnSlot() {
 }
 
 // The recorder reads up to the head. What a signal's handler writes while we are between Reserve() and Publish() lies
-// behind our own row, so it leaves the publishing to us. (A handler that leaves by siglongjmp() out of these few ns
-// would silence the thread: `writing` would stay.)
-void WriteRecord(const Record& record) {
+// behind our own row, so it leaves the publishing to us.
+[[gnu::noinline]] void WriteRecord(const Record& record) {
   Thread& own = thread;
   if (!OwnSlot()) [[unlikely]] {
     area.header->dropped_without_slot.fetch_add(1, std::memory_order_relaxed);
     if (++own.rows_without_slot % kRowsBetweenClaims == 0) own.generation = 0;
     return;
   }
-  const bool outermost = !own.writing.load(std::memory_order_relaxed);
-  own.writing.store(true, std::memory_order_relaxed);
+  const auto frame = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  const uint64_t now = record.ts_ns + record.dur_ns;
+  if (own.writing.load(std::memory_order_relaxed) && IsGivenUp(own, frame, now)) [[unlikely]]
+    Mend(own);
+  const bool outermost = own.writing.load(std::memory_order_relaxed) == 0;
+  if (outermost) {
+    own.writing_since_ns = now;
+    own.writing.store(frame, std::memory_order_relaxed);
+  }
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   uint64_t place;
   if (Reserve(own, place)) [[likely]] {
-    memcpy(&own.ring[place & (area.header->ring_records - 1)], &record, sizeof record);
+    Fill(own, place, record);
   } else {
     Add(own.slot->dropped, 1);
   }
@@ -191,7 +242,7 @@ void WriteRecord(const Record& record) {
   do {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Publish(own);
-    own.writing.store(false, std::memory_order_relaxed);
+    own.writing.store(0, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     // A handler that came between the two left its row to us.
   } while (own.slot->head.load(std::memory_order_relaxed) != own.reserved.load(std::memory_order_relaxed));

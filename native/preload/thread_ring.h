@@ -18,7 +18,9 @@ struct Thread {
   uint64_t known_tail;
   // Rows with a place, ahead of the slot's head while one is written.
   std::atomic<uint64_t> reserved;
-  std::atomic<bool> writing;
+  // Stack frame and time of the outermost WriteRecord() that is under way; 0: none is.
+  std::atomic<uintptr_t> writing;
+  uint64_t writing_since_ns;
   // Exits of vCPUs that this thread has to answer, and 1 + the index of the last one's vCPU.
   uint32_t open_exits;
   uint32_t exit_vcpu;
