@@ -6,11 +6,13 @@ import { formatCount } from './format-count.ts';
 
 /** What of the metadata is described; reports carry this part of it. */
 export type DescribedMetadata = Pick<TraceMetadata, 'source' | 'tool' | 'command' | 'host' | 'guest' | 'leftOut'> &
-  Partial<Pick<TraceMetadata, 'clock' | 'import' | 'workload' | 'strategy' | 'backend' | 'replay' | 'pacing'>>;
+  Partial<
+    Pick<TraceMetadata, 'clock' | 'import' | 'workload' | 'strategy' | 'backend' | 'replay' | 'pacing' | 'recording'>
+  >;
 
 /** The trace's metadata as labelled lines, in the order in which one asks. */
 export function describeMetadata(metadata: DescribedMetadata): readonly (readonly [string, string | undefined])[] {
-  const { host, guest, workload, strategy, backend, replay, pacing } = metadata;
+  const { host, guest, workload, strategy, backend, replay, pacing, recording } = metadata;
   return [
     ['source', `${SOURCES[metadata.source]} by ${metadata.tool.name} ${metadata.tool.version}`],
     ['log', metadata.import && describeOrigin(metadata.import)],
@@ -47,6 +49,11 @@ export function describeMetadata(metadata: DescribedMetadata): readonly (readonl
     ],
     ['replay', replay && `of ${replay.of}, round ${replay.round}`],
     ['pacing', pacing && (pacing.mode === 'asap' ? 'as fast as possible' : `${pacing.mode}, factor ${pacing.factor}`)],
+    [
+      'recording',
+      recording &&
+        `rings of ${formatBytes(recording.ringBytes)}; a thread whose ring was full ${recording.onFull === 'block' ? 'waited' : 'went on, and what it lost was counted'}`,
+    ],
     ...metadata.leftOut.map(
       ({ step, errno, reason }) =>
         ['left out', `${step}: ${reason}${errno === undefined ? '' : ` (${errno})`}`] as const,

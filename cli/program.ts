@@ -14,7 +14,7 @@ import { describeFailure } from './failure.ts';
 import type { Io } from './io.ts';
 import { ClosedPipe, Output, writeTo } from './output.ts';
 import { styleFor } from './style.ts';
-import type { GlobalOptions, Verb } from './verb.ts';
+import type { GlobalOptions, Verb, VerbContext } from './verb.ts';
 import { VERBS } from './verbs/index.ts';
 
 /**
@@ -30,8 +30,10 @@ export async function main(argv: readonly string[], io: Io, verbs: readonly Verb
 
   const abort = new AbortController();
   let interruptStatus: number = ExitStatus.interrupted;
+  let isTaken = false;
   const stopListening = io.onStopSignal((signal) => {
     interruptStatus = 128 + constants.signals[signal];
+    if (isTaken) return;
     if (abort.signal.aborted) io.exitNow(interruptStatus);
     else abort.abort(new CvmtraceError('INTERRUPTED', `interrupted by ${signal}`));
   });
@@ -42,8 +44,12 @@ export async function main(argv: readonly string[], io: Io, verbs: readonly Verb
   const program = buildProgram(verbs, async (verb, command) => {
     const { json, quiet, color } = command.opts<GlobalOptions & { color: boolean }>();
     const output = new Output(io, { verb: verbPath(command), json, quiet });
+    const takeSignals: VerbContext['takeSignals'] = (listener) => {
+      isTaken = true;
+      return io.onStopSignal(listener);
+    };
     status = await verb.run(
-      { argv, io, output, style: styleFor(io, color), json, quiet, signal: abort.signal },
+      { argv, io, output, style: styleFor(io, color), json, quiet, signal: abort.signal, takeSignals },
       command,
     );
   });

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Io } from './io.ts';
+import type { Io, StopSignal } from './io.ts';
 import type { Output } from './output.ts';
 import type { Style } from './style.ts';
 
@@ -21,6 +21,8 @@ export interface VerbContext {
   readonly quiet: boolean;
   /** Aborted, with a CvmtraceError INTERRUPTED as its reason, when the user interrupts. A verb that takes long hands it on or looks at it. */
   readonly signal: AbortSignal;
+  /** From now on stop signals are the verb's alone: `signal` is not aborted, and a second one does not end the program. Returns how to stop listening. */
+  readonly takeSignals: (listener: (signal: StopSignal) => void) => () => void;
 }
 
 /** A command line to try, and what it does. */

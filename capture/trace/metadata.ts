@@ -102,6 +102,8 @@ export interface KnownMetadata {
   readonly replay?: { readonly of: string; readonly round: number };
   /** Where an imported trace comes from. */
   readonly import?: ImportOrigin;
+  /** How a recording was set up: bytes of each thread's ring, and what a thread did that found its ring full. */
+  readonly recording?: { readonly ringBytes: number; readonly onFull: 'block' | 'drop' };
   readonly leftOut: readonly LeftOutStep[];
 }
 

@@ -5,8 +5,10 @@ import { exportVerb } from './export.ts';
 import { importVerb } from './import.ts';
 import { infoVerb } from './info.ts';
 import { labVerb } from './lab.ts';
+import { markVerb } from './mark.ts';
 import { probeVerb } from './probe.ts';
 import { quickstartVerb } from './quickstart.ts';
+import { recordVerb } from './record.ts';
 import { recoverVerb } from './recover.ts';
 import { replayVerb } from './replay.ts';
 import { runVerb } from './run.ts';
@@ -18,6 +20,8 @@ export const VERBS: readonly Verb[] = [
   quickstartVerb,
   probeVerb,
   runVerb,
+  recordVerb,
+  markVerb,
   importVerb,
   replayVerb,
   infoVerb,
