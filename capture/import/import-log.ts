@@ -133,14 +133,15 @@ class RunningImport implements ByteTaker {
     this.#sink.finish();
     const writer = this.#writer;
     if (!writer) throw new Error('rows without a writer');
-    const written = await writer.finish({ exitStatus: null, lostEvents: this.#lost });
+    const end = this.#sink.end ?? { exitStatus: null, lostEvents: this.#lost };
+    const written = await writer.finish(end);
     return {
       ...written,
       format,
       compressed: this.#compressed,
       clock: this.#clock(),
       imported,
-      lostEvents: this.#lost,
+      lostEvents: end.lostEvents,
       troubles,
       interrupted: signal.aborted,
     };

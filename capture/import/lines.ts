@@ -8,7 +8,7 @@ const CARRIAGE_RETURN = 0x0d;
 /** A longer line is no line of any format here: it is left out, so that memory does not grow with it. */
 export const MAX_LINE_BYTES = 1024 * 1024;
 
-/** Cuts chunks into lines. A line that lies in one chunk is not copied. */
+/** Cuts chunks into lines. A line that lies in one chunk is not copied. Behind its end is its CR, if it has one, or the newline. */
 export class LineSplitter implements ByteParser {
   readonly #parser: LineParser;
   readonly #troubles: Troubles;
@@ -72,7 +72,11 @@ export class LineSplitter implements ByteParser {
     if (this.#skipping) {
       this.#lineNumber++;
       this.#tooLong();
-    } else this.#line(this.#carry, 0, this.#carried);
+    } else {
+      // What is behind a line is its end, as in a chunk.
+      this.#carry[this.#carried] = NEWLINE;
+      this.#line(this.#carry, 0, this.#carried);
+    }
     this.#carried = 0;
     this.#skipping = false;
   }
@@ -84,8 +88,8 @@ export class LineSplitter implements ByteParser {
       this.#carried = 0;
       return;
     }
-    if (needed > this.#carry.length) {
-      const grown = Buffer.allocUnsafe(Math.min(MAX_LINE_BYTES, Math.max(needed, this.#carry.length * 2)));
+    if (needed >= this.#carry.length) {
+      const grown = Buffer.allocUnsafe(Math.min(MAX_LINE_BYTES, Math.max(needed, this.#carry.length * 2)) + 1);
       grown.set(this.#carry.subarray(0, this.#carried));
       this.#carry = grown;
     }

@@ -2,6 +2,7 @@ import type { TraceBatch } from '../trace/batch.ts';
 import { BATCH_ROWS } from '../trace/batch.ts';
 import { bitmapBytes, isValid } from '../trace/bitmap.ts';
 import type { ArrayOfType, NullableFixedName } from '../trace/schema.ts';
+import type { TraceEnd } from '../trace/writer.ts';
 import type { Troubles } from './troubles.ts';
 
 const TWO_TO_32 = 0x1_0000_0000;
@@ -54,6 +55,8 @@ export class RowSink {
    * before or with the first time().
    */
   clock = 'unknown';
+  /** How the source ended, if it says so: the last row of the trace has it. */
+  end: TraceEnd | undefined;
 
   readonly #consume: (batch: TraceBatch) => void;
   readonly #troubles: Troubles;
@@ -183,7 +186,7 @@ export class RowSink {
 
   /** ns; a safe integer from 0. */
   durNs(value: number): void {
-    if (value >= 0) this.#putNumber(this.#dur, value);
+    if (value >= 0 && Number.isSafeInteger(value)) this.#putNumber(this.#dur, value);
   }
 
   /**
@@ -199,6 +202,11 @@ export class RowSink {
     this.durNs(value);
     this.#at = current;
     return true;
+  }
+
+  /** dur_ns of 64 bits. */
+  dur(lo: number, hi: number): void {
+    this.#putWide(this.#dur, lo, hi);
   }
 
   /** Positive. */
@@ -247,6 +255,17 @@ export class RowSink {
       if (ns >= 0 || !this.#settled) this.#putNumber(this.#ts, ns);
       else this.#troubles.add(BEFORE_BASE);
     } else this.#farTime(seconds, nanoseconds);
+  }
+
+  /** ts_ns as it is in the trace, for a source that was one: it counts from a base that only the trace knew. */
+  tsNs(lo: number, hi: number): void {
+    if (this.#offsetNs === 0n) {
+      this.#putWide(this.#ts, lo, hi);
+      return;
+    }
+    const ns = ((BigInt(hi) << 32n) | BigInt(lo)) + this.#offsetNs;
+    if (ns < 0n || ns !== BigInt.asUintN(64, ns)) this.#troubles.add(BEFORE_BASE);
+    else this.#putWide(this.#ts, Number(BigInt.asUintN(32, ns)), Number(ns >> 32n));
   }
 
   /** More than 104 days from the origin: doubles no longer hold the ns. */
