@@ -46,7 +46,7 @@ TARGET(create) {
 }
 
 TEST("what is created has numbers, in the order of creation, until it is closed") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "create");
   const auto rows = recording.Rows();
   REQUIRE(rows.size() == 7);
@@ -97,7 +97,7 @@ TARGET(memslots) {
 }
 
 TEST("memory slots, attributes and encryption have the columns of their structs") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "memslots");
   const auto slots = recording.Rows(Op::kvm_set_user_memory_region);
   REQUIRE(slots.size() == 1);
@@ -145,7 +145,7 @@ TARGET(fallocate) {
 }
 
 TEST("fallocate says in its name what it does, also when it fails; of other files it is not recorded") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "fallocate");
   const auto allocated = recording.Rows(Op::gmem_allocate);
   REQUIRE(allocated.size() == 3);
@@ -184,7 +184,7 @@ TARGET(mappings) {
 }
 
 TEST("mappings of memory files and advice on them say which file and where in it") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "mappings");
   const auto maps = recording.Rows(Op::mmap);
   REQUIRE(maps.size() == 1);
@@ -220,7 +220,7 @@ TARGET(bad_pointers) {
 }
 
 TEST("a bad pointer is the kernel's EFAULT, and a row without what could not be read") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "bad_pointers");
   const auto rows = recording.Rows(Op::kvm_set_user_memory_region2);
   REQUIRE(rows.size() == 4);
@@ -244,7 +244,7 @@ TARGET(wrong_descriptors) {
 }
 
 TEST("requests of VFIO, iommufd and KVM on other files are not recorded") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "wrong_descriptors");
   REQUIRE(recording.Rows().size() == 1);
   CHECK(recording.Rows()[0].op == Op::kvm_create_vm);
@@ -271,7 +271,7 @@ TARGET(copies) {
 }
 
 TEST("copies of a descriptor are the same object, which is closed with the last") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "copies");
   const auto calls = recording.Rows(Op::kvm_set_user_memory_region);
   CHECK(calls.size() == 6);
@@ -302,7 +302,7 @@ TARGET(behind_our_back) {
 }
 
 TEST("a descriptor that was closed and used again unseen is looked at again") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "behind_our_back");
   const auto calls = recording.Rows(Op::kvm_set_user_memory_region);
   REQUIRE(calls.size() == 1);
@@ -345,7 +345,7 @@ TARGET(passed) {
 }
 
 TEST("a descriptor that came over a socket is recognised when it is used") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "passed");
   const auto calls = recording.Rows(Op::kvm_set_user_memory_region);
   REQUIRE(calls.size() == 1);
@@ -368,7 +368,7 @@ TARGET(close_range) {
 }
 
 TEST("a target that closes everything is recorded further") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "close_range");
   CHECK(recording.Rows(Op::kvm_create_vm).size() == 4);
   CHECK(recording.Rows(Op::close).size() == 4);

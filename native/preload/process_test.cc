@@ -25,7 +25,7 @@ int MakeRam() {
 }
 void Punch(int ram, off_t page) { EXPECT(::fallocate(ram, 3, page * kPage, kPage) == 0); }
 
-std::vector<uint64_t> Pages(Recording& recording) {
+std::vector<uint64_t> Pages(TestRecording& recording) {
   std::vector<uint64_t> pages;
   for (const Record& row : recording.Rows(Op::ram_punch_hole)) pages.push_back(row.offset / kPage);
   std::sort(pages.begin(), pages.end());
@@ -55,7 +55,7 @@ TARGET(fork) {
 }
 
 TEST("children have a ring of their own and know the same objects") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "fork");
   CHECK(recording.header().processes == 3);
   CHECK(Pages(recording) == std::vector<uint64_t>{1, 2, 3, 4, 5});
@@ -84,7 +84,7 @@ TARGET(executed) {
 }
 
 TEST("a new program attaches again, and recognises what it inherited") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "exec");
   CHECK(recording.header().processes == 2);
   CHECK(Pages(recording) == std::vector<uint64_t>{1, 2});
@@ -115,7 +115,7 @@ TARGET(vfork) {
 }
 
 TEST("vfork leaves the parent's descriptors known as they are") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "vfork");
   const auto rows = recording.Rows(Op::ram_punch_hole);
   REQUIRE(rows.size() == 3);
@@ -139,7 +139,7 @@ TARGET(threads) {
 }
 
 TEST("a thread that ends leaves its rows and its slot") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "threads");
   CHECK(recording.Rows().size() == 600);
   for (uint32_t i = 0; i < 6; ++i) {
@@ -167,7 +167,7 @@ TARGET(cancelled) {
 }
 
 TEST("a thread can be cancelled in a recorded call") {
-  Recording recording({.ring_records = 1 << 16, .block_when_full = false});
+  TestRecording recording({.ring_records = 1 << 16, .block_when_full = false});
   RUN_TARGET(recording, "cancelled");
   CHECK(recording.slot(0).state == kSlotEnded);
   REQUIRE(!Pages(recording).empty());
@@ -182,7 +182,7 @@ TARGET(killed) {
 }
 
 TEST("what a killed target did is kept") {
-  Recording recording;
+  TestRecording recording;
   CHECK(recording.Run("killed") == 128 + SIGKILL);
   CHECK(recording.Rows().size() == 10);
 }
@@ -215,7 +215,7 @@ TARGET(signals) {
 }
 
 TEST("a call in a signal's handler neither loses nor tears a row") {
-  Recording recording({.ring_records = 1 << 17});
+  TestRecording recording({.ring_records = 1 << 17});
   RUN_TARGET(recording, "signals");
   const auto rows = recording.Rows();
   size_t calls = 0;
@@ -256,7 +256,7 @@ TARGET(jumps) {
 }
 
 TEST("a handler that jumps away leaves the thread recorded") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "jumps");
   REQUIRE(!Pages(recording).empty());
   CHECK(Pages(recording).back() == 2);
@@ -269,7 +269,7 @@ TARGET(full) {
 }
 
 TEST("with a full ring rows are dropped and counted") {
-  Recording recording({.ring_records = 64, .block_when_full = false});
+  TestRecording recording({.ring_records = 64, .block_when_full = false});
   RUN_TARGET(recording, "full");
   CHECK(recording.slot(0).head == 64);
   CHECK(recording.slot(0).dropped == 936);
@@ -277,7 +277,7 @@ TEST("with a full ring rows are dropped and counted") {
 }
 
 TEST("with a full ring a target waits, if the recorder wants that, and loses nothing") {
-  Recording recording({.ring_records = 64});
+  TestRecording recording({.ring_records = 64});
   const pid_t pid = recording.Start("full");
   uint64_t taken = 0;
   ThreadSlot& slot = recording.slot(0);
@@ -300,7 +300,7 @@ TEST("with a full ring a target waits, if the recorder wants that, and loses not
 }
 
 TEST("a target does not wait for a recorder that has died") {
-  Recording recording({.ring_records = 64, .lock = false});
+  TestRecording recording({.ring_records = 64, .lock = false});
   const uint64_t limit_ns = 2'000'000'000;
   RUN_TARGET(recording, "full");
   CHECK(recording.slot(0).dropped == 936);
@@ -308,7 +308,7 @@ TEST("a target does not wait for a recorder that has died") {
 }
 
 TEST("a target that waits goes on when the recording is stopped") {
-  Recording recording({.ring_records = 64});
+  TestRecording recording({.ring_records = 64});
   const pid_t pid = recording.Start("full");
   while (recording.slot(0).head.load() < 64) ::usleep(1000);
   recording.header().stopped = 1;
@@ -323,7 +323,7 @@ TARGET(nothing) {
 
 TEST("another build's memory is left alone") {
   for (int field = 0; field < 4; ++field) {
-    Recording recording;
+    TestRecording recording;
     RecordAreaHeader& header = recording.header();
     if (field == 0) header.magic += 1;
     if (field == 1) header.header_bytes += 8;
@@ -336,7 +336,7 @@ TEST("another build's memory is left alone") {
 }
 
 TEST("rows without a slot are counted") {
-  Recording recording;
+  TestRecording recording;
   for (uint32_t i = 0; i < kThreadSlots; ++i) recording.slot(i).state = kSlotClaimed;
   RUN_TARGET(recording, "nothing");
   CHECK(recording.header().dropped_without_slot == 1);

@@ -98,7 +98,7 @@ TARGET(ports) {
 }
 
 TEST("exits are counted by reason, with the time in the guest and out of it") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "ports");
   VcpuSlot& vcpu = recording.vcpu(0);
   CHECK(vcpu.state == kSlotClaimed && vcpu.vcpu == 5 && vcpu.obj == 2 && vcpu.vm == 1);
@@ -136,7 +136,7 @@ TARGET(conversions) {
 }
 
 TEST("a hypercall to convert is a row until its vCPU runs again, and owns its thread's calls") {
-  Recording recording;
+  TestRecording recording;
   RUN_TARGET(recording, "conversions");
   const auto exits = recording.Rows(Op::exit_map_gpa_range);
   REQUIRE(exits.size() == 2);
@@ -164,7 +164,7 @@ TARGET(killed_in_exit) {
 }
 
 TEST("an exit that a killed target was answering is left open") {
-  Recording recording;
+  TestRecording recording;
   const int status = recording.Run("killed_in_exit");
   if (status == kCannot) SKIP("not on this host");
   REQUIRE(status == 128 + SIGKILL);

@@ -56,9 +56,9 @@ struct Options {
   bool lock = true;
 };
 
-class Recording {
+class TestRecording {
  public:
-  explicit Recording(const Options& options = {}) {
+  explicit TestRecording(const Options& options = {}) {
     bytes_ = RingOffset(kThreadSlots, options.ring_records);
     fd_.reset(::memfd_create("record-test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!fd_ || ::ftruncate(fd_.get(), static_cast<off_t>(bytes_)) != 0) abort();
@@ -73,9 +73,9 @@ class Recording {
     header().block_when_full = options.block_when_full;
     if (options.lock) Lock(F_WRLCK);
   }
-  ~Recording() { ::munmap(start_, bytes_); }
-  Recording(const Recording&) = delete;
-  Recording& operator=(const Recording&) = delete;
+  ~TestRecording() { ::munmap(start_, bytes_); }
+  TestRecording(const TestRecording&) = delete;
+  TestRecording& operator=(const TestRecording&) = delete;
 
   RecordAreaHeader& header() { return *reinterpret_cast<RecordAreaHeader*>(start_); }
   VcpuSlot& vcpu(uint32_t index) { return reinterpret_cast<VcpuSlot*>(start_ + VcpuSlotsOffset())[index]; }
@@ -95,10 +95,10 @@ class Recording {
   }
 
   pid_t Start(const char* target) {
-    const std::string area = path();
+    const std::string shared = path();
     const pid_t pid = ::fork();
     if (pid != 0) return pid;
-    ::setenv(kRecordVariable, area.c_str(), 1);
+    ::setenv(kRecordVariable, shared.c_str(), 1);
     if (const char* const library = LibraryPath()) ::setenv("LD_PRELOAD", library, 1);
     ::execl("/proc/self/exe", "target", "--target", target, nullptr);
     _exit(98);
