@@ -8,6 +8,9 @@ import { errnoOf, messageOf } from '../trace/file-error.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
 
+/** What compressed data begins with: two bytes of gzip, four of zstd. */
+const MAGIC_BYTES = 4;
+
 export type Compression = 'gzip' | 'zstd';
 
 /** Takes an input's bytes, decompressed; they are valid during the call only. */
@@ -108,12 +111,17 @@ async function* streamChunks(
   }
 }
 
-/** The first chunk, and all chunks with it. */
+/** The first bytes, enough to tell how they are compressed, and all bytes from there. */
 async function peek(
   chunks: AsyncGenerator<Uint8Array, undefined>,
 ): Promise<{ readonly first: Uint8Array; readonly all: AsyncIterable<Uint8Array> }> {
-  const first = (await chunks.next()).value ?? new Uint8Array(0);
-  async function* all(): AsyncGenerator<Uint8Array, undefined> {
+  let first: Uint8Array = new Uint8Array(0);
+  while (first.length < MAGIC_BYTES) {
+    const { value } = await chunks.next();
+    if (value === undefined) break;
+    first = Buffer.concat([first, value]);
+  }
+  async function* all(): AsyncGenerator<Uint8Array> {
     if (first.length > 0) yield first;
     yield* chunks;
   }
