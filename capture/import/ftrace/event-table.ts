@@ -124,12 +124,12 @@ function mark(event: KernelEvent): Handled {
   return 'used';
 }
 
-/** PERF_RECORD_LOST lost 12 */
-function lost(event: KernelEvent): Handled {
-  const { fields, cursor, sink } = event;
+/** PERF_RECORD_LOST lost 12; perf does not always know when and in which thread, and prints zeros. */
+function lost({ fields, cursor, sink, head }: KernelEvent): Handled {
   fields.scan();
   if (!fields.number(LOST_COUNT)) return 'unusable';
-  event.row(LOST);
+  sink.row(LOST);
+  if (head.hasTime && head.seconds > 0) sink.time(head.seconds, head.nanoseconds);
   sink.len(cursor.lo, cursor.hi);
   return 'used';
 }

@@ -2,7 +2,7 @@ import { Cursor } from '../cursor.ts';
 import type { ImportContext } from '../format.ts';
 import type { RowSink } from '../row-sink.ts';
 import type { Troubles } from '../troubles.ts';
-import { Calls } from './calls.ts';
+import { Calls, type CallEnd } from './calls.ts';
 import { Fields } from './fields.ts';
 import { Inodes } from './inodes.ts';
 import { LineHead } from './line-head.ts';
@@ -27,6 +27,10 @@ export class KernelEvent {
   readonly threads: Threads;
   readonly calls: Calls;
   readonly inodes = new Inodes();
+  /** How the call ended whose end is being read. */
+  readonly callEnd: CallEnd = {
+    ...{ known: true, errno: 0, lo: 0, hi: 0, hasTime: false, seconds: 0, nanoseconds: 0 },
+  };
   /** That the event happened in. */
   thread: Thread;
 
@@ -45,7 +49,7 @@ export class KernelEvent {
     sink.row(op);
     if (head.hasTime) sink.time(head.seconds, head.nanoseconds);
     if (thread.pid >= 0) sink.pid(thread.pid);
-    sink.tid(thread.tid);
+    if (thread.tid >= 0) sink.tid(thread.tid);
     if (thread.vcpu >= 0) sink.vcpu(thread.vcpu);
   }
 

@@ -9,7 +9,7 @@ const FTRACE_FLAGS = /\[\d{3,}\] [.\w#]{4,6} +\d+(\.\d{6})?: /;
 const TRACE_CMD = /^ *\S.*-\d+ +\[\d{3,}\] +([.\w#]{4,6} +)?\d+(\.\d{6}|\.\d{9})?: +(\(\+\d+\) +)?\w+: {2,}/;
 
 /** `trace` and `trace_pipe` of tracefs: Documentation/trace/ftrace.rst, "Output format". */
-export const ftrace: LineFormat = {
+export const ftraceFormat: LineFormat = {
   name: 'ftrace',
   summary: "the kernel's trace or trace_pipe (tracefs)",
   kind: 'lines',
@@ -25,7 +25,7 @@ export const ftrace: LineFormat = {
 };
 
 /** What `trace-cmd report` prints, also with -t, -R and --ts-diff. */
-export const traceCmd: LineFormat = {
+export const traceCmdFormat: LineFormat = {
   name: 'trace-cmd',
   summary: 'what trace-cmd report prints',
   kind: 'lines',

@@ -1,7 +1,7 @@
 import { opCode } from '../../../native/index.ts';
 import { MAP_GPA_PRIVATE } from '../../request.ts';
 import { bytesOf, wordHash } from '../cursor.ts';
-import type { EventHandler, KernelEvent } from './event.ts';
+import type { EventHandler, Handled, KernelEvent } from './event.ts';
 
 /**
  * Events of arch/x86/kvm/trace.h and include/trace/events/kvm.h, as the kernel prints them, and as trace-cmd's plugin for kvm does
@@ -43,6 +43,10 @@ const KEY = {
   gpa: wordHash('gpa'),
   ghcbGpa: wordHash('ghcb_gpa'),
   range: wordHash('range'),
+  errno: wordHash('errno'),
+  exitReason: wordHash('exit_reason'),
+  start: wordHash('start'),
+  end: wordHash('end'),
 };
 
 const RANGE_DASHES = bytesOf(' -- ');
@@ -101,14 +105,27 @@ export const kvmVmgexitMsrProtocol: EventHandler = (event) => {
 
 /** "reason KVM_EXIT_IO (2)", "reason restart (4)" and "reason error (14)", whose numbers are errnos. */
 export const kvmUserspaceExit: EventHandler = (event) => {
-  const { fields, cursor, sink, thread } = event;
+  const { fields, cursor } = event;
   fields.scan();
+  if (fields.number(KEY.errno)) return rawUserspaceExit(event);
   if (!fields.find(KEY.reason)) return 'unusable';
   const failed = cursor.looking(ERROR) || cursor.looking(RESTART);
   if (!cursor.find(OPEN_PAREN)) return 'unusable';
   cursor.at++;
   if (!cursor.decimal() || cursor.hi !== 0 || cursor.peek() !== 0x29) return 'unusable';
-  const number = cursor.lo;
+  return userspaceExit(event, cursor.lo, failed);
+};
+
+/** reason=2 errno=0, with trace-cmd's -R; an errno is negative. */
+function rawUserspaceExit(event: KernelEvent): Handled {
+  const { fields, cursor } = event;
+  const errno = -cursor.signed();
+  if (!fields.number(KEY.reason) || cursor.hi !== 0) return 'unusable';
+  return errno > 0 ? userspaceExit(event, errno, true) : userspaceExit(event, cursor.lo, false);
+}
+
+function userspaceExit(event: KernelEvent, number: number, failed: boolean): Handled {
+  const { sink, thread } = event;
   const isOfConversion = thread.isConverting && thread.userExit.row !== 0 && !failed && number === KVM_EXIT_HYPERCALL;
   thread.isConverting = false;
   // The request itself is the row.
@@ -118,14 +135,14 @@ export const kvmUserspaceExit: EventHandler = (event) => {
   else sink.attrs(number, 0);
   event.begin(thread.userExit);
   return 'used';
-};
+}
 
 /** vcpu 0 reason npf rip 0x4000022d info1 0x6 info2 0x40002000 ... */
 export const kvmExit: EventHandler = (event) => {
   const { fields, cursor, sink, thread } = event;
   fields.scan();
   readVcpu(event);
-  if (!fields.find(KEY.reason)) return 'unusable';
+  if (!fields.find(KEY.reason) && !fields.find(KEY.exitReason)) return 'unusable';
   const name = cursor.word() === 0 ? '' : cursor.text(cursor.wordStart, cursor.wordEnd);
   event.row(OP.kvmExit);
   if (name !== '') sink.detail(name);
@@ -204,9 +221,10 @@ export const kvmSetMemAttributes: EventHandler = (event) => {
 export const kvmUnmapHvaRange: EventHandler = (event) => {
   const { fields, cursor, sink } = event;
   fields.scan();
-  if (!fields.hex(KEY.range)) return 'unusable';
+  const isRaw = fields.hex(KEY.start);
+  if (!isRaw && !fields.hex(KEY.range)) return 'unusable';
   const { lo, hi } = cursor;
-  if (!cursor.skip(RANGE_DASHES) || !cursor.hex()) return 'unusable';
+  if (isRaw ? !fields.hex(KEY.end) : !cursor.skip(RANGE_DASHES) || !cursor.hex()) return 'unusable';
   const lenHi = cursor.hi - hi - (cursor.lo < lo ? 1 : 0);
   if (lenHi < 0) return 'unusable';
   event.row(OP.unmapHva);

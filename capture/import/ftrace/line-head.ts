@@ -13,6 +13,7 @@ const ZERO = 0x30;
 const NINE = 0x39;
 const COLON = 0x3a;
 const OPEN_BRACKET = 0x5b;
+const UNDERSCORE = 0x5f;
 const CLOSE_BRACKET = 0x5d;
 
 /** The time stands in the first part of a line, after a task's name (at most 15 bytes, 31 in old perf files), its numbers, a CPU and flags. */
@@ -36,7 +37,7 @@ export class LineHead {
   /** The task's name is bytes[nameStart, nameEnd). */
   nameStart = 0;
   nameEnd = 0;
-  /** Kernel's PID of the task: the thread. */
+  /** Kernel's PID of the task: the thread. -1 if it is not known. */
   tid = -1;
   /** Its thread group; -1 if the line does not say. */
   pid = -1;
@@ -55,7 +56,9 @@ export class LineHead {
       cursor.at = at + 1;
       cursor.spaces();
       skipTimeDifference(cursor);
-      return true;
+      if (isLetter(cursor.peek())) return true;
+      // It was part of a task's name.
+      cursor.at = start;
     }
     return false;
   }
@@ -107,6 +110,12 @@ export class LineHead {
     if (digits === at || digits === start) return false;
     this.tid = idOf(bytes, digits, at);
     const before = bytes[digits - 1];
+    if (before === MINUS && this.tid === 1 && isBlank(bytes[digits - 2])) {
+      // perf prints -1 for a thread that it does not know.
+      this.tid = -1;
+      this.#name(bytes, start, digits - 1);
+      return true;
+    }
     if (before === MINUS) this.#name(bytes, start, digits - 1);
     else if (isBlank(before)) this.#name(bytes, start, digits);
     else if (before === SLASH) {
@@ -127,6 +136,10 @@ export class LineHead {
 
 function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= ZERO && byte <= NINE;
+}
+
+function isLetter(byte: number): boolean {
+  return ((byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a) || byte === UNDERSCORE;
 }
 
 function isBlank(byte: number | undefined): boolean {

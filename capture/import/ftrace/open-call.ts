@@ -25,6 +25,10 @@ export class Values {
     this.#known |= 1 << index;
   }
 
+  forget(index: number): void {
+    this.#known &= ~(1 << index);
+  }
+
   has(index: number): boolean {
     return ((this.#known >> index) & 1) === 1;
   }

@@ -63,6 +63,7 @@ function isSymbol({ cursor }: KernelEvent): boolean {
 function entered(event: KernelEvent): Handled {
   const { fields, cursor, thread, head } = event;
   fields.scan();
+  if (cursor.openEnd) return 'unusable';
   if (!fields.number(KEY.cmd)) return 'skipped';
   const request = cursor.lo;
   const { call } = thread;

@@ -1,8 +1,9 @@
 import type { OpName } from '../../../native/index.ts';
+import { IOCTLS } from '../ioctls.ts';
 import type { RowSink } from '../row-sink.ts';
 import type { Values } from './open-call.ts';
 
-/** Puts what a request's struct says into the columns of its row; `sizeOf` is the struct's size where it has a field for it. */
+/** Puts what a request's struct says into the columns of its row. */
 type StructReader = (sink: RowSink, words: Values) => void;
 
 /**
@@ -10,7 +11,7 @@ type StructReader = (sink: RowSink, words: Values) => void;
  * linux/kvm.h, linux/vfio.h, linux/iommufd.h. Words that a log lacks leave their columns null. They are the words before the call, so what a call
  * writes back is not known.
  */
-export const STRUCTS: Partial<Record<OpName, StructReader>> = {
+const BY_OP: Partial<Record<OpName, StructReader>> = {
   kvm_set_user_memory_region: (sink, words) => {
     slot(sink, words);
     range(sink, words);
@@ -72,6 +73,43 @@ export const STRUCTS: Partial<Record<OpName, StructReader>> = {
     if (words.has(3) && isFixed(words)) sink.iova(words.lo(3), words.hi(3));
   },
 };
+
+/** The first version of the in-place conversion series: on a VM, with an address where the later one has an offset. */
+const KVM_SET_MEMORY_ATTRIBUTES2_ON_VM = 0xc040aed6;
+
+/** By request. */
+export const STRUCTS: ReadonlyMap<number, StructReader> = new Map(
+  IOCTLS.flatMap(({ request, op }): [number, StructReader][] => {
+    const read =
+      request === KVM_SET_MEMORY_ATTRIBUTES2_ON_VM ? BY_OP.kvm_set_memory_attributes : op ? BY_OP[op] : undefined;
+    return read ? [[request, read]] : [];
+  }),
+);
+
+/** Requests about an address space or a page table of the iommufd that they are made to, which the struct says. */
+export const IOAS_REQUESTS: ReadonlySet<OpName> = new Set<OpName>([
+  'iommufd_destroy',
+  'iommufd_ioas_alloc',
+  'iommufd_ioas_map',
+  'iommufd_ioas_map_file',
+  'iommufd_ioas_unmap',
+  'iommufd_ioas_copy',
+  'iommufd_option',
+  'iommufd_hwpt_alloc',
+  'iommufd_hwpt_invalidate',
+  'iommufd_fault_queue_alloc',
+  'iommufd_viommu_alloc',
+  'iommufd_vdevice_alloc',
+]);
+
+/** Requests whose row has as its result what they write back, which no log of calls has. */
+export const RESULT_IN_STRUCT: ReadonlySet<OpName> = new Set<OpName>([
+  'iommufd_ioas_unmap',
+  'iommufd_hwpt_invalidate',
+  'vfio_unmap_dma',
+  'vfio_iommu_get_info',
+  'kvm_pre_fault_memory',
+]);
 
 /**
  * Id of the IOAS that the request of this name is about; -1 if it is about none, or if the words do not say.

@@ -1,6 +1,7 @@
 import { bytesOf, wordHash } from '../cursor.ts';
-import { endWith, KVM_RUN, type CallEnd } from './calls.ts';
+import { endWith, type CallEnd } from './calls.ts';
 import type { Handled, KernelEvent } from './event.ts';
+import { KVM_RUN } from './ioctl-call.ts';
 import type { Syscall } from './open-call.ts';
 
 /**
@@ -11,6 +12,7 @@ import type { Syscall } from './open-call.ts';
 
 interface KnownSyscall {
   readonly name: Syscall;
+  readonly bytes: Uint8Array;
   /** On x86-64. */
   readonly number: number;
   /** In order, as the kernel calls them. */
@@ -30,7 +32,7 @@ const KNOWN: readonly KnownSyscall[] = [
 ];
 
 function known(name: Syscall, number: number, ...keys: string[]): KnownSyscall {
-  return { name, number, keys: keys.map(wordHash) };
+  return { name, bytes: bytesOf(name), number, keys: keys.map(wordHash) };
 }
 
 const BY_NUMBER: ReadonlyMap<number, KnownSyscall> = new Map(KNOWN.map((syscall) => [syscall.number, syscall]));
@@ -49,8 +51,9 @@ const ARROW = bytesOf('-> ');
 const SYSCALL_NR = bytesOf('__syscall_nr=');
 const FD_ARGUMENTS: ReadonlySet<Syscall> = new Set<Syscall>(['ioctl', 'fallocate', 'close', 'mmap']);
 
-const end: CallEnd = { known: true, errno: 0, lo: 0, hi: 0, hasTime: false, seconds: 0, nanoseconds: 0 };
-const UNKNOWN_END: CallEnd = { ...end, known: false };
+const UNKNOWN_END: CallEnd = {
+  ...{ known: false, errno: 0, lo: 0, hi: 0, hasTime: false, seconds: 0, nanoseconds: 0 },
+};
 
 /** What follows "sys_NAME": "(..." for a beginning, " -> ..." for an end. */
 export function sysEvent(event: KernelEvent, syscall: KnownSyscall): Handled {
@@ -63,6 +66,8 @@ export function sysEvent(event: KernelEvent, syscall: KnownSyscall): Handled {
 /** What follows "sys_enter_NAME:". */
 export function enterByName(event: KernelEvent, syscall: KnownSyscall): Handled {
   const { fields, cursor } = event;
+  // Arguments that are not there yet change what a call is.
+  if (cursor.openEnd) return 'unusable';
   const { at } = cursor;
   fields.scan();
   const call = begin(event, syscall);
@@ -96,7 +101,7 @@ export function exit(event: KernelEvent, syscall: KnownSyscall): Handled {
 export function rawEnter(event: KernelEvent): Handled {
   const { fields, cursor } = event;
   fields.scan();
-  if (!fields.number(NR)) return 'unusable';
+  if (cursor.openEnd || !fields.number(NR)) return 'unusable';
   const syscall = cursor.hi === 0 ? BY_NUMBER.get(cursor.lo) : undefined;
   if (!syscall) {
     settle(event);
@@ -149,7 +154,7 @@ function setArgument(event: KernelEvent, syscall: KnownSyscall, index: number): 
 /** A vCPU that is about to run has done with its exit. */
 export function begun(event: KernelEvent): void {
   const { call, userExit } = event.thread;
-  if (call.syscall !== 'ioctl' || call.arguments.lo(1) !== KVM_RUN) return;
+  if (call.syscall !== 'ioctl' || !call.arguments.has(1) || call.arguments.lo(1) !== KVM_RUN) return;
   event.end(userExit);
   event.thread.isConverting = false;
 }
@@ -158,26 +163,27 @@ function ended(event: KernelEvent, syscall: KnownSyscall): Handled {
   const { cursor, thread, calls } = event;
   // The beginning was before the log's, or was lost.
   if (thread.call.syscall !== syscall.name) return 'skipped';
-  endWith(end, cursor.lo, cursor.hi);
+  endWith(event.callEnd, cursor.lo, cursor.hi);
   setTime(event);
-  calls.finish(thread, end);
+  calls.finish(thread, event.callEnd);
   return 'used';
 }
 
 /** The end of a call that a probe saw. */
 export function endedWith(event: KernelEvent, errno: number, lo: number, hi: number): void {
-  end.known = true;
-  end.errno = errno;
-  end.lo = lo;
-  end.hi = hi;
+  const { callEnd } = event;
+  callEnd.known = true;
+  callEnd.errno = errno;
+  callEnd.lo = lo;
+  callEnd.hi = hi;
   setTime(event);
-  event.calls.finish(event.thread, end);
+  event.calls.finish(event.thread, callEnd);
 }
 
-function setTime({ head }: KernelEvent): void {
-  end.hasTime = head.hasTime;
-  end.seconds = head.seconds;
-  end.nanoseconds = head.nanoseconds;
+function setTime({ head, callEnd }: KernelEvent): void {
+  callEnd.hasTime = head.hasTime;
+  callEnd.seconds = head.seconds;
+  callEnd.nanoseconds = head.nanoseconds;
 }
 
 /** A call whose end was not logged: its row has none. */

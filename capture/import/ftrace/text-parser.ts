@@ -5,6 +5,7 @@ import type { ImportContext, LineParser } from '../format.ts';
 import { EventTable } from './event-table.ts';
 import { KernelEvent } from './event.ts';
 import { settleAll } from './syscall-events.ts';
+import { vcpuOfName } from './vcpu-name.ts';
 
 const LOST = opCode('lost');
 
@@ -21,10 +22,6 @@ const EVENTS_DROPPED = bytesOf(' EVENTS DROPPED]');
 const ENTRIES = bytesOf('# entries-in-buffer/entries-written: ');
 const CLOCK_ID = bytesOf('# clockid: ');
 const TRACE_CLOCK = bytesOf('# clock: ');
-
-/** "CPU 3/KVM" (QEMU), "vcpu3" (cloud-hypervisor), "fc_vcpu 3" (Firecracker), "crosvm_vcpu3". */
-const VCPU_NAME = /^(?:CPU (\d+)\/KVM|(?:[a-z]+_)?vcpu ?(\d+))$/;
-const MAX_VCPU = 0xffff;
 
 /** Reads the text of ftrace, trace-cmd and perf script, which differ only in what stands before the event. */
 export class TextParser implements LineParser {
@@ -46,7 +43,7 @@ export class TextParser implements LineParser {
     cursor.reset(bytes, start, end);
     if (head.read(cursor)) {
       event.thread = event.threads.of(head.tid, head.pid);
-      if (event.thread.isNew) this.#meet();
+      if (event.thread.nameLength !== head.nameEnd - head.nameStart) this.#meet();
       this.#table.handle(event);
       if (!head.hasTime) troubles.skip('time that is a counter of an unknown unit');
     } else this.#otherLine();
@@ -62,13 +59,11 @@ export class TextParser implements LineParser {
     settleAll(this.#event);
   }
 
-  /** A thread's first line: its name may say which vCPU it runs. */
+  /** A thread's first line, or the first with another name: it may say which vCPU it runs. */
   #meet(): void {
     const { cursor, head, thread } = this.#event;
-    thread.isNew = false;
-    const match = VCPU_NAME.exec(cursor.text(head.nameStart, head.nameEnd));
-    const vcpu = Number(match?.[1] ?? match?.[2] ?? -1);
-    if (vcpu >= 0 && vcpu <= MAX_VCPU) thread.vcpu = vcpu;
+    thread.nameLength = head.nameEnd - head.nameStart;
+    thread.vcpu = vcpuOfName(cursor.text(head.nameStart, head.nameEnd));
   }
 
   /** Comments, stacks, losses. */

@@ -29,8 +29,8 @@ export interface Thread {
   readonly userExit: OpenExit;
   /** The open user exit is a request to convert memory that has its row. */
   isConverting: boolean;
-  /** Its name was not looked at yet. */
-  isNew: boolean;
+  /** Of the name that was looked at; a thread often gets its own only after it began. -1: none was. */
+  nameLength: number;
 }
 
 /** Threads and processes by number. Bounded, whatever a file says. */
@@ -66,7 +66,7 @@ export class Threads {
         kernelExit: { row: 0, seconds: 0, nanoseconds: 0 },
         userExit: { row: 0, seconds: 0, nanoseconds: 0 },
         isConverting: false,
-        isNew: true,
+        nameLength: -1,
       };
       this.#threads.set(tid, thread);
     } else if (pid >= 0 && pid !== thread.pid) {

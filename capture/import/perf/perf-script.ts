@@ -6,7 +6,7 @@ import { TextParser } from '../ftrace/text-parser.ts';
 const SAMPLE = /^ *\S.* -?\d+(\/-?\d+)? +(\[\d{3,}\] +)?([.\w#]{4,6} +)?\d+\.(\d{6}|\d{9}): +\w+:\w+: /;
 
 /** What `perf script` prints of tracepoints and probes: with -F, at least tid, time, event and trace. */
-export const perfScript: LineFormat = {
+export const perfScriptFormat: LineFormat = {
   name: 'perf-script',
   summary: 'what perf script prints of tracepoints',
   kind: 'lines',

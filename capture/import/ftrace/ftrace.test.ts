@@ -1,0 +1,11 @@
+import { describe } from 'vitest';
+import { checkFormat } from '../testing/check-format.ts';
+import { ftraceFormat, traceCmdFormat } from './ftrace.ts';
+
+describe('ftrace', () => {
+  checkFormat(ftraceFormat, { cutEvery: 7 });
+});
+
+describe('trace-cmd report', () => {
+  checkFormat(traceCmdFormat, { cutEvery: 7 });
+});
