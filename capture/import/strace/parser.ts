@@ -286,7 +286,7 @@ export class StraceParser implements LineParser {
     this.#forget(open);
     call.begin(thread, text, start);
     call.closing = closing;
-    if (ended?.timed && ended.fine && timed && fine) call.setEnd(ended.seconds, ended.nanoseconds);
+    if (!cut && ended?.timed && ended.fine && timed && fine) call.setEnd(ended.seconds, ended.nanoseconds);
     if (!call.outcome.known) {
       this.#context.troubles.add('cut line');
       return;

@@ -14,7 +14,7 @@ const EXIT = new RegExp(`^${LEADER}(?:\\+\\+\\+ (?:exited|killed) |--- SIG[A-Z0-
 /** ftrace's and perf's system calls have a result too, but say in words what each argument is. */
 const OTHER_TRACER = /\(\s*[a-z_]+: /;
 
-export const strace: LineFormat = {
+export const straceFormat: LineFormat = {
   kind: 'lines',
   name: 'strace',
   summary: 'strace, with -f, -y, -T and any of its time stamps',
