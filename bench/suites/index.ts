@@ -1,9 +1,17 @@
 import { bigTraceSuite } from './big-trace.ts';
 import { executorSuite } from './executor.ts';
+import { importSuite } from './import.ts';
 import { readTraceSuite } from './read-trace.ts';
 import { replaySetUpSuite } from './replay-set-up.ts';
 import type { Suite } from './suite.ts';
 import { writerSuite } from './writer.ts';
 
 /** All benchmarks, in the order in which they run. */
-export const SUITES: readonly Suite[] = [executorSuite, writerSuite, readTraceSuite, replaySetUpSuite, bigTraceSuite];
+export const SUITES: readonly Suite[] = [
+  executorSuite,
+  writerSuite,
+  readTraceSuite,
+  importSuite,
+  replaySetUpSuite,
+  bigTraceSuite,
+];
