@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "raw_call.h"
+#include "thread_ring.h"
 #include "vcpu_run.h"
 
 namespace cvmtrace::preload {
@@ -110,6 +111,7 @@ void EnterChild() {
   if (!area.generation->compare_exchange_strong(none, generations.fetch_add(1) + 1)) return;
   area.pid.store(static_cast<pid_t>(RawCall(SYS_getpid)), std::memory_order_relaxed);
   area.header->processes.fetch_add(1, std::memory_order_relaxed);
+  ForgetParentsThread();
   ForgetVcpusOfParent();
 }
 

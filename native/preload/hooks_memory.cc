@@ -141,11 +141,11 @@ long Munmap(void* start, size_t length) {
   const auto hva = reinterpret_cast<uint64_t>(start);
   if (!Recording() || !FindMapping(hva, length).number) return FinishCall(RawCall(SYS_munmap, start, length));
   const uint64_t start_ns = NowNs();
-  // Looked at before: afterwards the addresses can be another thread's mapping. As long as it is known it can be found
-  // for nothing.
-  Mapping mappings[8];
+  // Cut before: afterwards the addresses can already be another thread's mapping.
+  constexpr size_t kMost = 8;
+  Mapping mappings[kMost];
   size_t count = 0;
-  for (uint64_t from = hva; count < 8 && from < hva + length; ++count) {
+  for (uint64_t from = hva; count < kMost && from < hva + length; ++count) {
     const Mapping mapping = FindMapping(from, hva + length - from);
     if (!mapping.number) break;
     mappings[count] = mapping;

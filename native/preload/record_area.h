@@ -8,6 +8,8 @@
 // and what it claims; the recorder writes tails and gives slots back. Nothing in it is a pointer. The recorder takes
 // every value as untrusted: a target may write anywhere.
 //
+// A row that a thread gave up half way (a signal's handler jumped out of it) is of the op `lost` instead.
+//
 // A row of a call is written when the call is over, with the time it began. An exit's row is written when its vCPU
 // enters KVM_RUN again, thus after the rows of the calls inside it; ThreadSlot::exit_open_ns says meanwhile that one is
 // open, so that the recorder can put it before them.
@@ -64,7 +66,7 @@ struct alignas(64) Record {
   Op op;
   uint8_t reserved;
   char text[kRecordTextBytes];  // ends at the first 0 or with the array
-  uint32_t stamp;  // the library's own: low bits of 1 + its place, once it is whole
+  uint32_t stamp;               // the library's own: low bits of 1 + its place, once it is whole
 };
 static_assert(sizeof(Record) == kRecordBytes);
 

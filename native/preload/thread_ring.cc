@@ -33,15 +33,25 @@ void Add(std::atomic<uint64_t>& counter, uint64_t amount) {
 
 size_t RingBytes() { return static_cast<size_t>(area.header->ring_records) * sizeof(Record); }
 
-Record* MapRing(uint32_t index) {
+// As many as there are slots; memory only for those that this process claimed.
+constinit Ring rings[kThreadSlots] = {};
+
+Record* MapRecords(uint32_t index) {
   const int fd = AreaFd();
   if (fd < 0) return nullptr;
-  const long ring = RawCall(SYS_mmap, 0, RingBytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                            RingOffset(index, area.header->ring_records));
-  return IsError(ring) ? nullptr : reinterpret_cast<Record*>(ring);
+  const long records = RawCall(SYS_mmap, 0, RingBytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                               RingOffset(index, area.header->ring_records));
+  return IsError(records) ? nullptr : reinterpret_cast<Record*>(records);
 }
 
-bool Claim(Thread& own) {
+void GiveBack(Ring& ring) {
+  ring.slot->exit_open_ns.store(0, std::memory_order_relaxed);
+  ring.slot->state.store(kSlotEnded, std::memory_order_release);
+  RawCall(SYS_munmap, ring.records, RingBytes());
+}
+
+// nullptr if no slot is free, or there is no memory.
+Ring* Claim(uint64_t generation) {
   for (uint32_t index = 0; index < kThreadSlots; ++index) {
     ThreadSlot& slot = area.thread_slots[index];
     uint32_t free = kSlotFree;
@@ -49,59 +59,76 @@ bool Claim(Thread& own) {
         !slot.state.compare_exchange_strong(free, kSlotClaimed, std::memory_order_acq_rel)) {
       continue;
     }
-    Record* const ring = MapRing(index);
-    if (!ring) {
+    Record* const records = MapRecords(index);
+    if (!records) {
       slot.state.store(kSlotEnded, std::memory_order_release);
-      return false;
+      return nullptr;
     }
-    slot.tid.store(static_cast<uint32_t>(RawCall(SYS_gettid)), std::memory_order_relaxed);
-    slot.pid.store(static_cast<uint32_t>(area.pid.load(std::memory_order_relaxed)), std::memory_order_relaxed);
-    slot.exit_open_ns.store(0, std::memory_order_relaxed);
     // The ring is empty, wherever its last owner and the recorder stopped.
     const uint64_t tail = slot.tail.load(std::memory_order_acquire);
-    slot.head.store(tail, std::memory_order_release);
-    own.known_tail = tail;
-    own.reserved.store(tail, std::memory_order_relaxed);
-    own.ring = ring;
-    own.slot = &slot;
-    return true;
+    slot.head.store(tail, std::memory_order_relaxed);
+    slot.exit_open_ns.store(0, std::memory_order_relaxed);
+    slot.tid.store(static_cast<uint32_t>(RawCall(SYS_gettid)), std::memory_order_relaxed);
+    slot.pid.store(static_cast<uint32_t>(area.pid.load(std::memory_order_relaxed)), std::memory_order_release);
+    Ring& ring = rings[index];
+    ring.slot = &slot;
+    ring.records = records;
+    ring.generation = generation;
+    ring.known_tail = tail;
+    ring.reserved.store(tail, std::memory_order_relaxed);
+    ring.writing.store(0, std::memory_order_relaxed);
+    return &ring;
   }
-  return false;
+  return nullptr;
 }
 
 // The thread's first row, or the first one after a fork.
-void Enter(Thread& own, uint64_t generation) {
-  // In a child the parent's ring is still mapped, and is not ours.
-  if (own.generation != generation && own.ring) {
-    RawCall(SYS_munmap, own.ring, RingBytes());
-    own.ring = nullptr;
-    own.slot = nullptr;
-    own.writing.store(0, std::memory_order_relaxed);
+Ring* Enter(uint64_t generation) {
+  Ring* const before = thread.ring.load(std::memory_order_relaxed);
+  // Looking through all slots is not for each row.
+  if (!before && thread.misses % kRowsBetweenClaims != 0) return nullptr;
+  // The slot can have become free since, and be the one that is claimed.
+  Record* const parents = before ? before->records : nullptr;
+  Ring* const claimed = Claim(generation);
+  if (!claimed) return nullptr;
+  Ring* current = before;
+  if (!thread.ring.compare_exchange_strong(current, claimed, std::memory_order_relaxed)) {
+    // A signal's handler was here meanwhile.
+    GiveBack(*claimed);
+    return current;
   }
-  own.open_exits = 0;
-  own.exit_vcpu = 0;
-  if (Claim(own) && has_key.load(std::memory_order_relaxed)) ::pthread_setspecific(thread_key, &own);
-  own.generation = generation;
+  // In a child the parent's is still mapped.
+  if (parents) RawCall(SYS_munmap, parents, RingBytes());
+  if (has_key.load(std::memory_order_relaxed)) ::pthread_setspecific(thread_key, &thread);
+  return claimed;
+}
+
+Ring* OwnRing() {
+  Ring* const ring = thread.ring.load(std::memory_order_relaxed);
+  const uint64_t generation = area.generation->load(std::memory_order_relaxed);
+  if (ring && ring->generation == generation) [[likely]]
+    return ring;
+  return Enter(generation);
 }
 
 uint32_t StampOf(uint64_t place) { return static_cast<uint32_t>(place + 1); }
 
-void Fill(Thread& own, uint64_t place, const Record& record) {
-  Record& to = own.ring[place & (area.header->ring_records - 1)];
+void Fill(Ring& own, uint64_t place, const Record& record) {
+  Record& to = own.records[place & (area.header->ring_records - 1)];
   memcpy(&to, &record, sizeof record);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   to.stamp = StampOf(place);
 }
 
-void Publish(Thread& own) {
+void Publish(Ring& own) {
   own.slot->head.store(own.reserved.load(std::memory_order_relaxed), std::memory_order_release);
 }
 
 // After a row was given up half way: what has a place and is not whole is a row that was lost.
-void Mend(Thread& own) {
+void Mend(Ring& own) {
   const uint64_t end = own.reserved.load(std::memory_order_relaxed);
   for (uint64_t place = own.slot->head.load(std::memory_order_relaxed); place < end; ++place) {
-    if (own.ring[place & (area.header->ring_records - 1)].stamp == StampOf(place)) continue;
+    if (own.records[place & (area.header->ring_records - 1)].stamp == StampOf(place)) continue;
     Record lost = {};
     lost.op = Op::lost;
     lost.ts_ns = own.writing_since_ns;
@@ -115,7 +142,7 @@ void Mend(Thread& own) {
 
 // Whether the WriteRecord() that seems to be under way never comes to its end, as a signal's handler left it by
 // siglongjmp(). A handler that interrupted it runs deeper in the same stack, or in one of its own.
-bool IsGivenUp(const Thread& own, uintptr_t frame, uint64_t now) {
+bool IsGivenUp(const Ring& own, uintptr_t frame, uint64_t now) {
   if (now - own.writing_since_ns > kLongestWriteNs && now > own.writing_since_ns) return true;
   stack_t other = {};
   RawCall(SYS_sigaltstack, 0, &other);
@@ -126,7 +153,7 @@ bool IsGivenUp(const Thread& own, uintptr_t frame, uint64_t now) {
   return in_other == outer_in_other ? frame >= outer : outer_in_other;
 }
 
-bool HasRoom(Thread& own, uint64_t place) {
+bool HasRoom(Ring& own, uint64_t place) {
   if (place - own.known_tail < area.header->ring_records) return true;
   own.known_tail = own.slot->tail.load(std::memory_order_acquire);
   return place - own.known_tail < area.header->ring_records;
@@ -137,7 +164,7 @@ bool IsOver() {
 }
 
 // Until there is room; false if there will be none. The recorder empties rings each millisecond or so if they are busy.
-bool WaitForRoom(Thread& own, uint64_t place) {
+bool WaitForRoom(Ring& own, uint64_t place) {
   if (!area.header->block_when_full || IsOver()) return false;
   const uint64_t start = NowNs();
   uint64_t looked = start;
@@ -165,7 +192,7 @@ bool WaitForRoom(Thread& own, uint64_t place) {
 
 // A place of its own for each row: a signal's handler that comes between reading and writing `reserved` takes the one
 // that was meant for us, and we the next.
-bool Reserve(Thread& own, uint64_t& place) {
+bool Reserve(Ring& own, uint64_t& place) {
   place = own.reserved.load(std::memory_order_relaxed);
   do {
     if (!HasRoom(own, place)) [[unlikely]] {
@@ -176,27 +203,17 @@ bool Reserve(Thread& own, uint64_t& place) {
   return true;
 }
 
-void GiveBack(Thread& own) {
-  ThreadSlot* const slot = own.slot;
-  Record* const ring = own.ring;
-  own.slot = nullptr;
-  own.ring = nullptr;
-  own.generation = 0;
-  own.open_exits = 0;
-  own.exit_vcpu = 0;
-  // A signal's handler that comes from here on claims another.
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  if (!slot) return;
-  slot->exit_open_ns.store(0, std::memory_order_relaxed);
-  slot->state.store(kSlotEnded, std::memory_order_release);
-  RawCall(SYS_munmap, ring, RingBytes());
-}
-
 void EndThread(void*) {
+  Ring* const ring = thread.ring.load(std::memory_order_relaxed);
   // A key's values are inherited by a child, the slot is not.
-  if (thread.generation != area.generation->load(std::memory_order_relaxed)) return;
-  if (thread.slot && thread.writing.load(std::memory_order_relaxed)) Mend(thread);
-  GiveBack(thread);
+  if (!ring || ring->generation != area.generation->load(std::memory_order_relaxed)) return;
+  if (ring->writing.load(std::memory_order_relaxed)) Mend(*ring);
+  thread.open_exits = 0;
+  thread.exit_vcpu = 0;
+  // A signal's handler that comes from here on claims another.
+  thread.ring.store(nullptr, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  GiveBack(*ring);
 }
 
 }  // namespace
@@ -206,22 +223,26 @@ void PrepareThreads() {
 }
 
 ThreadSlot* OwnSlot() {
-  Thread& own = thread;
-  const uint64_t generation = area.generation->load(std::memory_order_relaxed);
-  if (own.generation != generation) [[unlikely]]
-    Enter(own, generation);
-  return own.slot;
+  Ring* const ring = OwnRing();
+  return ring ? ring->slot : nullptr;
+}
+
+void ForgetParentsThread() {
+  thread.misses = 0;
+  thread.open_exits = 0;
+  thread.exit_vcpu = 0;
 }
 
 // The recorder reads up to the head. What a signal's handler writes while we are between Reserve() and Publish() lies
 // behind our own row, so it leaves the publishing to us.
 [[gnu::noinline]] void WriteRecord(const Record& record) {
-  Thread& own = thread;
-  if (!OwnSlot()) [[unlikely]] {
+  Ring* const found = OwnRing();
+  if (!found) [[unlikely]] {
     area.header->dropped_without_slot.fetch_add(1, std::memory_order_relaxed);
-    if (++own.rows_without_slot % kRowsBetweenClaims == 0) own.generation = 0;
+    ++thread.misses;
     return;
   }
+  Ring& own = *found;
   const auto frame = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
   const uint64_t now = record.ts_ns + record.dur_ns;
   if (own.writing.load(std::memory_order_relaxed) && IsGivenUp(own, frame, now)) [[unlikely]]

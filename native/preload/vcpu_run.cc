@@ -67,7 +67,7 @@ bool IsCounted(int fd, Object& vcpu) {
 void LeaveExit(Object& vcpu) {
   ThreadSlot* const slot = vcpu.exit_thread;
   vcpu.exit_thread = nullptr;
-  if (slot == thread.slot && slot) {
+  if (slot && slot == OwnSlot()) {
     thread.exit_vcpu = 0;
     if (thread.open_exits && --thread.open_exits == 0) slot->exit_open_ns.store(0, std::memory_order_release);
     return;
