@@ -13,6 +13,14 @@ test('what the types allow, the schema allows', () => {
     backend: { name: 'two-memfd', standIn: true },
     pacing: { mode: 'relative', factor: 0.5 },
     replay: { of: 'a.arrow', round: 0 },
+    import: {
+      format: 'strace',
+      file: '-',
+      compressed: 'gzip',
+      clock: 'time of day',
+      clockOffsetNs: '-1500',
+      alignedTo: 'boot.arrow',
+    },
   };
   expect(metadataProblem(full)).toBeUndefined();
 });

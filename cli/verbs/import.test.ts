@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -84,6 +84,23 @@ describe('import', () => {
       /^cvmtrace import: warning: the log says that 7 events were lost[^\n]*\n$/,
     );
     expect(rows(back)).toEqual(rows(original));
+  });
+
+  it('ends at an interrupt, with what was read by then', async () => {
+    const out = join(folder, 'interrupted.arrow');
+    const big = join(folder, 'big.log');
+    writeFileSync(big, '7@1800000000.000100:kvm_memory_fault start 0x1000 size 0x1000 flags 0x8\n'.repeat(400_000));
+    let timer: NodeJS.Timeout | undefined;
+    const result = await run([big, '-o', out], {
+      // Rows are there as soon as the file is.
+      onStart: (send) => (timer = setInterval(() => existsSync(`${out}.partial`) && send('SIGINT'), 1)),
+    });
+    clearInterval(timer);
+    expect(result.status).toBe(130);
+    expect(result.stderr).toContain('what was read by then is a whole trace');
+    const read = rows(out).length;
+    expect(read).toBeGreaterThan(1000);
+    expect(read).toBeLessThan(400_000);
   });
 
   it('has a status for each way to fail', async () => {

@@ -69,6 +69,11 @@ export class EventForm {
     return true;
   }
 
+  /** Whether what stands before the first argument is here. */
+  beginsAt(cursor: Cursor): boolean {
+    return cursor.looking(this.#parts[0]?.literal ?? this.#tail);
+  }
+
   #readPart(cursor: Cursor, part: Part, index: number, args: EventArgs): boolean {
     switch (part.kind) {
       case 'hex':

@@ -96,6 +96,8 @@ class QemuLogParser implements LineParser {
       return 'row';
     }
     cursor.at = start;
+    // Without a timestamp it may be a sentence about it.
+    if (!this.#rows.hasTime && !event.forms.some((form) => form.beginsAt(cursor))) return 'other';
     this.#context.troubles.add(`${event.name} with other arguments, or cut`);
     return 'cut';
   }
