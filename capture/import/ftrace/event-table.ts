@@ -61,6 +61,9 @@ const HANDLERS: Readonly<Record<string, EventHandler>> = {
   ...Object.fromEntries(SYSCALLS.map((syscall) => [`sys_exit_${syscall.name}`, (event) => exit(event, syscall)])),
 } satisfies Record<string, EventHandler>;
 
+/** Events whose rows mean something without the thread that they happened in. */
+const BARE: ReadonlySet<EventHandler> = new Set([iommuMap, iommuUnmap, ioPageFault, kvmSetMemAttributes]);
+
 /** What is done with events by their names. */
 export class EventTable {
   readonly #known = new Map<number, Known>();
@@ -71,10 +74,10 @@ export class EventTable {
 
   /** Handles the event at the cursor, "NAME: TEXT" or "SUBSYSTEM:NAME: TEXT". */
   handle(event: KernelEvent): void {
-    const { cursor, troubles } = event;
+    const { cursor } = event;
     let hash = cursor.word();
     if (hash === 0) {
-      troubles.add('no event behind the time');
+      event.troubles.add('no event behind the time');
       return;
     }
     let hasColon = cursor.skipByte(COLON);
@@ -88,6 +91,22 @@ export class EventTable {
     // ftrace alone prints system calls without a colon.
     const { handle } = known;
     const handled = handle ? handle(event) : isProbe(event) && hasColon ? probeEvent(event) : 'skipped';
+    this.#count(event, known, handled);
+  }
+
+  /** Handles an event without a thread and a time, as people paste them. False if it is none that can be told by its text alone. */
+  handleBare(event: KernelEvent): boolean {
+    const { cursor } = event;
+    const known = this.#known.get(cursor.word());
+    if (!known?.handle || !BARE.has(known.handle) || !cursor.wordIs(known.bytes)) return false;
+    if (!cursor.skipByte(COLON)) return false;
+    cursor.spaces();
+    const handled = known.handle(event);
+    this.#count(event, known, handled);
+    return true;
+  }
+
+  #count({ troubles }: KernelEvent, known: Known, handled: Handled): void {
     if (handled === 'skipped') troubles.skip(known.skipped);
     else if (handled === 'unusable') troubles.add(known.unusable);
   }
@@ -126,7 +145,7 @@ function mark(event: KernelEvent): Handled {
 
 /** PERF_RECORD_LOST lost 12; perf does not always know when and in which thread, and prints zeros. */
 function lost({ fields, cursor, sink, head }: KernelEvent): Handled {
-  fields.scan();
+  fields.begin();
   if (!fields.number(LOST_COUNT)) return 'unusable';
   sink.row(LOST);
   if (head.hasTime && head.seconds > 0) sink.time(head.seconds, head.nanoseconds);

@@ -14,7 +14,7 @@ const NS_PER_S = 1_000_000_000;
 /** What became of an event's text. `unusable`: it is not as this event's text should be; `skipped`: it is, and gives no row. */
 export type Handled = 'used' | 'skipped' | 'unusable';
 
-/** The event of a line, its cursor behind the event's name (and the colon), its fields not yet scanned. */
+/** The event of a line, its cursor behind the event's name (and the colon), its fields not yet begun. */
 export type EventHandler = (event: KernelEvent) => Handled;
 
 /** The event that is being read, and what is known from those before: one object for the whole import. */

@@ -8,6 +8,9 @@ const FTRACE_FLAGS = /\[\d{3,}\] [.\w#]{4,6} +\d+(\.\d{6})?: /;
 /** The event's name is padded, and its text begins in the same column. */
 const TRACE_CMD = /^ *\S.*-\d+ +\[\d{3,}\] +([.\w#]{4,6} +)?\d+(\.\d{6}|\.\d{9})?: +(\(\+\d+\) +)?\w+: {2,}/;
 
+/** Events alone, as a mail quotes them. */
+const BARE = /^\s*(?:map|unmap|io_page_fault): IOMMU:|^\s*kvm_vm_set_mem_attributes: 0x/;
+
 /** `trace` and `trace_pipe` of tracefs: Documentation/trace/ftrace.rst, "Output format". */
 export const ftraceFormat: LineFormat = {
   name: 'ftrace',
@@ -18,7 +21,7 @@ export const ftraceFormat: LineFormat = {
     if (lines[0]?.startsWith('# tracer:')) return 95;
     if (lines.some((line) => /^CPU:\d+ \[LOST \d+ EVENTS\]$/.test(line))) return 80;
     const matching = lines.filter((line) => FTRACE.test(line));
-    if (matching.length === 0) return 0;
+    if (matching.length === 0) return lines.some((line) => BARE.test(line)) ? 55 : 0;
     return matching.some((line) => FTRACE_FLAGS.test(line)) ? 80 : 70;
   },
   open: (context) => new TextParser(context, 'ftrace local'),

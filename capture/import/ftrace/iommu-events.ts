@@ -27,7 +27,7 @@ const SPACE = 0x20;
 /** IOMMU: iova=0x0000000000000000 - 0x0000000000002000 paddr=0x0000000000bfc000 size=8192 */
 export const iommuMap: EventHandler = (event) => {
   const { fields, cursor, sink } = event;
-  fields.scan();
+  fields.begin();
   if (!fields.hex(KEY.iova)) return 'unusable';
   const { lo, hi } = cursor;
   if (!fields.number(KEY.size)) return 'unusable';
@@ -41,7 +41,7 @@ export const iommuMap: EventHandler = (event) => {
 /** IOMMU: iova=0x0000000000000000 - 0x0000000000001000 size=4096 unmapped_size=4096 */
 export const iommuUnmap: EventHandler = (event) => {
   const { fields, cursor, sink } = event;
-  fields.scan();
+  fields.begin();
   if (!fields.hex(KEY.iova)) return 'unusable';
   const { lo, hi } = cursor;
   if (!fields.number(KEY.size)) return 'unusable';
@@ -58,7 +58,7 @@ export const ioPageFault: EventHandler = (event) => {
   const { fields, cursor, sink } = event;
   cursor.spaces();
   const start = cursor.skip(IOMMU) ? cursor.at : -1;
-  fields.scan();
+  fields.begin();
   if (start < 0 || !fields.find(KEY.iova)) return 'unusable';
   const names = cursor.text(start, cursor.at - 'iova='.length).trim();
   if (!fields.hex(KEY.iova)) return 'unusable';

@@ -66,7 +66,7 @@ function readVcpu({ fields, cursor, thread }: KernelEvent): void {
 /** nr 0xc a0 0x100000 a1 0x200 a2 0x10 a3 0x0 */
 export const kvmHypercall: EventHandler = (event) => {
   const { fields, cursor, sink, thread } = event;
-  fields.scan();
+  fields.begin();
   if (!fields.hex(KEY.nr)) return 'unusable';
   if (cursor.hi !== 0 || cursor.lo !== KVM_HC_MAP_GPA_RANGE) return 'skipped';
   if (!fields.hex(KEY.a0)) return 'unusable';
@@ -88,7 +88,7 @@ export const kvmHypercall: EventHandler = (event) => {
 /** vcpu 0, ghcb_gpa 0010000100000014: an SNP guest asks for one page. Other requests of the protocol are not of interest. */
 export const kvmVmgexitMsrProtocol: EventHandler = (event) => {
   const { fields, cursor, sink, thread } = event;
-  fields.scan();
+  fields.begin();
   readVcpu(event);
   if (!fields.hex(KEY.ghcbGpa)) return 'unusable';
   const { lo, hi } = cursor;
@@ -106,7 +106,7 @@ export const kvmVmgexitMsrProtocol: EventHandler = (event) => {
 /** "reason KVM_EXIT_IO (2)", "reason restart (4)" and "reason error (14)", whose numbers are errnos. */
 export const kvmUserspaceExit: EventHandler = (event) => {
   const { fields, cursor } = event;
-  fields.scan();
+  fields.begin();
   if (fields.number(KEY.errno)) return rawUserspaceExit(event);
   if (!fields.find(KEY.reason)) return 'unusable';
   const failed = cursor.looking(ERROR) || cursor.looking(RESTART);
@@ -140,7 +140,7 @@ function userspaceExit(event: KernelEvent, number: number, failed: boolean): Han
 /** vcpu 0 reason npf rip 0x4000022d info1 0x6 info2 0x40002000 ... */
 export const kvmExit: EventHandler = (event) => {
   const { fields, cursor, sink, thread } = event;
-  fields.scan();
+  fields.begin();
   readVcpu(event);
   if (!fields.find(KEY.reason) && !fields.find(KEY.exitReason)) return 'unusable';
   const name = cursor.word() === 0 ? '' : cursor.text(cursor.wordStart, cursor.wordEnd);
@@ -152,7 +152,7 @@ export const kvmExit: EventHandler = (event) => {
 
 /** vcpu 0, rip 0x4000022d: no row, but the end of the exit before. */
 export const kvmEntry: EventHandler = (event) => {
-  event.fields.scan();
+  event.fields.begin();
   readVcpu(event);
   event.end(event.thread.kernelExit);
   event.end(event.thread.userExit);
@@ -163,7 +163,7 @@ export const kvmEntry: EventHandler = (event) => {
 /** vcpu 0 rip 0x4000022d address 0x0000000040002000 error_code 0x200000006 */
 export const kvmPageFault: EventHandler = (event) => {
   const { fields, cursor, sink } = event;
-  fields.scan();
+  fields.begin();
   readVcpu(event);
   if (!fields.hex(KEY.address) && !fields.hex(KEY.faultAddress)) return 'unusable';
   const { lo, hi } = cursor;
@@ -178,7 +178,7 @@ export const kvmPageFault: EventHandler = (event) => {
 /** vcpu 0 gpa 0000000000100000 pfn 0x1234 error_code 0x500000007 rmp_level 1 psmash_ret 0: a fault of the RMP (SNP). */
 export const kvmRmpFault: EventHandler = (event) => {
   const { fields, cursor, sink } = event;
-  fields.scan();
+  fields.begin();
   readVcpu(event);
   if (!fields.hex(KEY.gpa)) return 'unusable';
   const { lo, hi } = cursor;
@@ -220,7 +220,7 @@ export const kvmSetMemAttributes: EventHandler = (event) => {
 /** mmu notifier unmap range: 0x007fb058000000 -- 0x007fb058200000, the end exclusive. */
 export const kvmUnmapHvaRange: EventHandler = (event) => {
   const { fields, cursor, sink } = event;
-  fields.scan();
+  fields.begin();
   const isRaw = fields.hex(KEY.start);
   if (!isRaw && !fields.hex(KEY.range)) return 'unusable';
   const { lo, hi } = cursor;

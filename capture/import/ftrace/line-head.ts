@@ -46,12 +46,19 @@ export class LineHead {
   seconds = 0;
   nanoseconds = 0;
 
+  /** For a line without a head. */
+  forget(): void {
+    this.tid = -1;
+    this.pid = -1;
+    this.hasTime = false;
+  }
+
   /** Reads the head and leaves the cursor at the event's name. False (the cursor not moved) if the line has no such head. */
   read(cursor: Cursor): boolean {
     const { bytes, at: start } = cursor;
-    const end = Math.min(cursor.end, start + HEAD_BYTES);
-    for (let at = start + 1; at < end - 1; at++) {
-      if (bytes[at] !== COLON || !isBlank(bytes[at + 1]) || !isDigit(bytes[at - 1])) continue;
+    const end = Math.min(cursor.end, start + HEAD_BYTES) - 1;
+    for (let at = start + 1; at < end; at++) {
+      if (bytes[at] !== COLON || bytes[at + 1] !== SPACE || !isDigit(bytes[at - 1])) continue;
       if (!this.#readBackwards(bytes, start, at)) continue;
       cursor.at = at + 1;
       cursor.spaces();
@@ -170,17 +177,23 @@ function idOf(bytes: Uint8Array, from: number, to: number): number {
   return value <= MAX_ID ? value : -1;
 }
 
-/** Past a word of flags ("d..1.", "DBZff"), if it stands behind a CPU; else not moved. */
+/**
+ * Past a word of flags ("d..1.", "DBZff") that stands behind a CPU, or has it in front of it ("1d..1.", the latency format of ftrace and trace-cmd);
+ * else not moved.
+ */
 function skipFlags(bytes: Uint8Array, start: number, end: number): number {
   let at = end;
+  let digits = 0;
   while (at > start && end - at <= MAX_FLAGS && !isBlank(bytes[at - 1])) {
     const byte = bytes[at - 1] ?? 0;
-    const isFlag = byte === DOT || byte === HASH || isDigit(byte) || ((byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a);
-    if (!isFlag) return end;
+    if (isDigit(byte)) digits++;
+    else if (byte !== DOT && byte !== HASH && !isLetter(byte)) return end;
     at--;
   }
   const before = skipBlanks(bytes, start, at);
-  return before < at && before > start && bytes[before - 1] === CLOSE_BRACKET ? before : end;
+  if (before === at || before === start) return end;
+  const hasCpu = isDigit(bytes[at]) && digits < end - at;
+  return hasCpu || bytes[before - 1] === CLOSE_BRACKET ? before : end;
 }
 
 /** Past "[001]", or -1. */

@@ -24,7 +24,7 @@ export const deleteFromPageCache: EventHandler = (event) => filePages(event, DEL
 
 function filePages(event: KernelEvent, op: number): 'used' | 'unusable' {
   const { fields, cursor, sink } = event;
-  fields.scan();
+  fields.begin();
   if (!fields.find(KEY.dev) || !cursor.decimal()) return 'unusable';
   const major = cursor.lo;
   if (!cursor.skipByte(COLON) || !cursor.decimal()) return 'unusable';

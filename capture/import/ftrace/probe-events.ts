@@ -62,7 +62,7 @@ function isSymbol({ cursor }: KernelEvent): boolean {
 
 function entered(event: KernelEvent): Handled {
   const { fields, cursor, thread, head } = event;
-  fields.scan();
+  fields.begin();
   if (cursor.openEnd) return 'unusable';
   if (!fields.number(KEY.cmd)) return 'skipped';
   const request = cursor.lo;
@@ -85,7 +85,7 @@ function entered(event: KernelEvent): Handled {
 
 function returned(event: KernelEvent, ofKernel: boolean): Handled {
   const { fields, cursor, thread } = event;
-  fields.scan();
+  fields.begin();
   if (thread.call.syscall !== 'ioctl' || !thread.call.isFromProbe) return 'skipped';
   if (!fields.number(KEY.ret) && !fields.number(KEY.retval) && !fields.number(KEY.arg1)) return 'skipped';
   // An int may be printed as 32 bits: ret=0xffffffff.

@@ -69,7 +69,7 @@ export function enterByName(event: KernelEvent, syscall: KnownSyscall): Handled 
   // Arguments that are not there yet change what a call is.
   if (cursor.openEnd) return 'unusable';
   const { at } = cursor;
-  fields.scan();
+  fields.begin();
   const call = begin(event, syscall);
   for (let i = 0; i < syscall.keys.length; i++) {
     if (fields.hex(syscall.keys[i] ?? 0)) setArgument(event, syscall, i);
@@ -91,7 +91,7 @@ export function exit(event: KernelEvent, syscall: KnownSyscall): Handled {
   const { cursor, fields } = event;
   cursor.spaces();
   if (cursor.looking(SYSCALL_NR)) {
-    fields.scan();
+    fields.begin();
     if (!fields.hex(RET)) return 'unusable';
   } else if (!cursor.hex()) return 'unusable';
   return ended(event, syscall);
@@ -100,7 +100,7 @@ export function exit(event: KernelEvent, syscall: KnownSyscall): Handled {
 /** NR 16 (5, ae80, 0, 0, 0, 0) */
 export function rawEnter(event: KernelEvent): Handled {
   const { fields, cursor } = event;
-  fields.scan();
+  fields.begin();
   if (cursor.openEnd || !fields.number(NR)) return 'unusable';
   const syscall = cursor.hi === 0 ? BY_NUMBER.get(cursor.lo) : undefined;
   if (!syscall) {
@@ -122,7 +122,7 @@ export function rawEnter(event: KernelEvent): Handled {
 /** NR 16 = -25 */
 export function rawExit(event: KernelEvent): Handled {
   const { fields, cursor } = event;
-  fields.scan();
+  fields.begin();
   if (!fields.number(NR)) return 'unusable';
   const syscall = cursor.hi === 0 ? BY_NUMBER.get(cursor.lo) : undefined;
   if (!syscall) return 'skipped';

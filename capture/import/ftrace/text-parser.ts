@@ -76,7 +76,15 @@ export class TextParser implements LineParser {
     else if (first === -1 || first === TAB || isStackFrame(cursor.bytes, cursor.at, cursor.end))
       troubles.skip('line of a stack, or empty');
     else if (isHeader(cursor.text(cursor.at, Math.min(cursor.end, cursor.at + 16)))) troubles.skip('header');
-    else troubles.add('line without a thread, a time and an event');
+    else if (!this.#bareLine()) troubles.add('line without a thread, a time and an event');
+  }
+
+  #bareLine(): boolean {
+    const event = this.#event;
+    event.cursor.spaces();
+    event.head.forget();
+    event.thread = event.threads.of(-1, -1);
+    return this.#table.handleBare(event);
   }
 
   #comment(): void {

@@ -10,7 +10,12 @@ export const perfScriptFormat: LineFormat = {
   name: 'perf-script',
   summary: 'what perf script prints of tracepoints',
   kind: 'lines',
-  detect: (head) => (headLines(head).some((line) => SAMPLE.test(line)) ? 85 : 0),
+  detect(head) {
+    const lines = headLines(head);
+    if (lines.some((line) => SAMPLE.test(line))) return 85;
+    // The header can be longer than what is looked at.
+    return lines[0] === '# ========' && lines[1]?.startsWith('# captured on') ? 70 : 0;
+  },
   // perf's own clock is near that of ftrace; `perf record -k mono` says so in the header that `perf script --header` prints.
   open: (context) => new TextParser(context, 'perf'),
 };
