@@ -1,5 +1,5 @@
 /** The report of `analyze` as text. What qualifies its numbers ("stand-in", "emulated", "generated") is in every heading above numbers. */
-import type { MemoryReport, Report, ReportHeader } from '../analyze/index.ts';
+import type { GuestReport, MemoryReport, Report } from '../analyze/index.ts';
 import { describeMetadata } from './describe-metadata.ts';
 import { formatBytes, significant } from './format-bytes.ts';
 import { formatCount, formatCountOf } from './format-count.ts';
@@ -14,6 +14,9 @@ const MAX_PLOT_CHARS = 100;
 
 const UNKNOWN = '-';
 
+/** A test suite makes a VM per test. */
+const MAX_GUESTS = 8;
+
 /**
  * @param width of the terminal, characters
  * @returns some sections, each with a heading, and an empty line between two
@@ -23,7 +26,7 @@ export function formatReport(report: Report, style: Style, width = MAX_PLOT_CHAR
   const section = (title: string, text: string): string[] =>
     text === '' ? [] : [`${style.heading(`${title}${words}`)}\n${text}`];
   return [
-    ...section(report.header.path, aboutTrace(report.header)),
+    ...section(report.header.path, aboutTrace(report)),
     ...section('By phase', phases(report)),
     ...section('By vCPU', vcpus(report)),
     ...section('Exits to user space', exits(report)),
@@ -34,9 +37,25 @@ export function formatReport(report: Report, style: Style, width = MAX_PLOT_CHAR
   ].join('\n');
 }
 
-function aboutTrace({ metadata, rows }: ReportHeader): string {
+function aboutTrace({ header: { metadata, rows }, guests }: Report): string {
   const shown = describeMetadata({ ...metadata, leftOut: [] });
-  return formatFields([['rows', formatCount(rows)], ...shown]);
+  if (guests.length === 0) return formatFields([['rows', formatCount(rows)], ...shown]);
+  const described = guests.slice(0, MAX_GUESTS).map((guest) => ['guest', describeGuest(guest)] as const);
+  const more = guests.length - MAX_GUESTS;
+  return formatFields([
+    ['rows', formatCount(rows)],
+    ...shown.filter(([label]) => label !== 'guest'),
+    ...described,
+    ...(more > 0 ? [['guest', `and ${formatCountOf(more, 'VM')} more`] as const] : []),
+  ]);
+}
+
+function describeGuest({ vm, vmType, vcpus, slotBytes }: GuestReport): string {
+  return [
+    `VM${vm === null ? '' : ` (object ${vm})`} of ${vmType === null ? 'unknown type' : `type ${vmType}`}`,
+    ...(vcpus === null ? [] : [formatCountOf(vcpus, 'vCPU')]),
+    `${formatBytes(slotBytes)} in slots`,
+  ].join(', ');
 }
 
 function phases({ phases: all, header }: Report): string {
@@ -59,7 +78,7 @@ function phases({ phases: all, header }: Report): string {
       ...(dmaUsed(all) ? [number('DMA')] : []),
     ],
     all.map((phase) => [
-      `  ${phase.name ?? '(before the first mark)'}`,
+      `  ${phase.name ?? (all.length === 1 ? '(the whole trace)' : '(before the first mark)')}`,
       duration(phase.durNs),
       formatCount(phase.conversions),
       formatBytes(phase.toSharedBytes),
@@ -164,7 +183,7 @@ function memorySections(
     ),
     ...section(
       `Memory over ${memory.axis === 'time' ? 'time' : 'the rows, as not all have a time'}, computed from the calls`,
-      plot,
+      memory.heldLeftOut === null ? plot : '',
     ),
   ];
 }
@@ -184,7 +203,7 @@ function flipClasses({ flipHistogram }: MemoryReport): readonly (readonly [times
     });
 }
 
-function missing({ header, loss, notes }: Report): string {
+function missing({ header, memory, loss, notes }: Report): string {
   const fields: (readonly [string, string])[] = [];
   if (!header.complete) fields.push(['truncated', 'the trace ends with its last whole batch']);
   if (loss) {
@@ -202,6 +221,8 @@ function missing({ header, loss, notes }: Report): string {
   for (const { step, errno, reason } of header.metadata.leftOut) {
     fields.push(['left out', `${step}: ${reason}${errno === undefined ? '' : ` (${errno})`}`]);
   }
+  if (memory && memory.heldLeftOut !== null)
+    fields.push(['note', `memory over time is left out: ${memory.heldLeftOut}`]);
   for (const note of notes) fields.push(['note', note]);
   return formatFields(fields);
 }

@@ -9,6 +9,8 @@ const POINTS = 120;
 const TOP_RANGES = 10;
 
 export interface MemoryReport {
+  /** Why what was held is not known, and `points` are empty and `peak` 0; null if it is. */
+  readonly heldLeftOut: string | null;
   /** What the points' `at` counts: ns since the clock base, or seq where the trace does not have a time in every row. */
   readonly axis: 'time' | 'seq';
   /** At most 120; each holds the highest values of its interval. Bytes. */
@@ -33,6 +35,20 @@ const HELD = 5;
 const CHANGES = `seq::double, coalesce(ts_ns, seq)::double, gpa::double, past::double, is_private`;
 const IN_MEMORY = 'past <= 4503599627370496';
 
+/** What a recording and logs have: calls whose place is one in a file or in the VMM. A sum without them would be wrong. */
+async function unplacedCalls(analysis: Analysis, trace: number): Promise<string | null> {
+  const { rows } = await analysis.query(
+    `select count(*)::double from events
+     where trace = ${trace} and errno = 0 and gpa is null and (
+       op in ('gmem_allocate', 'gmem_punch_hole', 'ram_allocate', 'ram_punch_hole', 'vfio_map_dma', 'iommufd_ioas_map')
+       or op = 'ram_madvise' and flags in (4, 9))`,
+  );
+  const count = Number(rows[0]?.[0] ?? 0);
+  return count === 0
+    ? null
+    : `${count} calls on memory say where in a file or in the VMM it is, not where in the guest`;
+}
+
 /** Undefined with the reason if the trace's ranges are more memory than is reasonable to follow. */
 export async function memoryReport(
   analysis: Analysis,
@@ -44,6 +60,7 @@ export async function memoryReport(
   );
   const [timed, from, to, lastSeq] = rows[0] ?? [];
   const axis = timed === true && typeof from === 'number' && typeof to === 'number' ? { from, to } : undefined;
+  const heldLeftOut = await unplacedCalls(analysis, trace);
   const series = axis
     ? new MemorySeries(axis.from, axis.to, POINTS)
     : new MemorySeries(0, Number(lastSeq ?? 0), POINTS);
@@ -56,7 +73,7 @@ export async function memoryReport(
   );
   const held = await ChangeCursor.open(
     analysis,
-    `select ${CHANGES}, is_held from _held_changes where trace = ${trace} and ${IN_MEMORY} order by seq`,
+    `select ${CHANGES}, is_held from _held_changes where trace = ${trace} and ${IN_MEMORY} and ${heldLeftOut === null} order by seq`,
   );
   try {
     for (;;) {
@@ -76,8 +93,9 @@ export async function memoryReport(
     await held.close();
   }
   return {
+    heldLeftOut,
     axis: axis ? 'time' : 'seq',
-    points: series.points(),
+    points: heldLeftOut === null ? series.points() : [],
     peak,
     flipHistogram: model.flipHistogram(),
     mostFlipped: model.mostFlipped(TOP_RANGES),

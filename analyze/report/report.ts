@@ -5,11 +5,13 @@
 import type { TraceMetadata } from '../../capture/trace/metadata.ts';
 import type { Analysis, OpenTrace } from '../db/analysis.ts';
 import type { Value } from '../db/chunk.ts';
+import { guestsOf, type GuestReport } from './guests.ts';
 import { memoryReport, type MemoryReport } from './memory.ts';
 
 export type { FlipRange, MemoryTotals } from './page-model.ts';
 export type { MemoryPoint } from './memory-series.ts';
 export type { MemoryReport } from './memory.ts';
+export type { GuestReport } from './guests.ts';
 
 /** What the trace is and how far its numbers carry. */
 export interface ReportHeader {
@@ -28,6 +30,7 @@ export interface ReportHeader {
 
 /** A phase and the conversions that guests asked for in it. Times in ns, null if unknown. */
 export interface PhaseReport {
+  /** null for what was before the first mark; of a trace without marks that is all. */
   readonly name: string | null;
   readonly startNs: bigint | null;
   readonly durNs: bigint | null;
@@ -94,6 +97,8 @@ export interface LossReport {
 
 export interface Report {
   readonly header: ReportHeader;
+  /** VMs as the rows show them, where the metadata cannot: of recordings and imported logs. */
+  readonly guests: readonly GuestReport[];
   readonly phases: readonly PhaseReport[];
   readonly vcpus: readonly VcpuReport[];
   /** Empty for a trace that has only the exits that ask for conversions. */
@@ -120,7 +125,9 @@ export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Repor
   const notes: string[] = [];
   const memory = await memoryReport(analysis, trace);
   if ('leftOut' in memory) notes.push(`memory over time and flips are left out: ${memory.leftOut}`);
-  const phases = await select(phasesSql(trace));
+  const watched = open.metadata.source === 'record' || open.metadata.source === 'import';
+  const guests = watched ? await guestsOf(analysis, trace) : [];
+  const phases = await select(phasesSql(trace, watched));
   const vcpus = await select(
     `select vcpu, conversions, stall_ns, stall_share from boot where trace = ${trace} and phase is null order by vcpu`,
   );
@@ -143,6 +150,7 @@ export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Repor
   );
   return {
     header: headerOf(open),
+    guests,
     phases: phases.map((row) => ({
       name: row.text(0),
       startNs: row.bigint(1),
@@ -243,12 +251,21 @@ function headerOf({ path, kind, complete, rows, metadata }: OpenTrace): ReportHe
   };
 }
 
-function phasesSql(trace: number): string {
+/** @param watched whether what was before the first mark is a part of it also without conversions: of others it is the making of the VM */
+function phasesSql(trace: number, watched: boolean): string {
   return `
-    with inside as (
+    with marked as (select phase::bigint as phase, name, from_seq, past_seq, start_ns, dur_ns from phases where trace = ${trace}),
+    first_mark as (select min(from_seq) as seq, min(start_ns) as ns from marked),
+    before as (
+      select -1::bigint, null::varchar, 0::ubigint, coalesce(m.seq, e.past_seq), e.start_ns, (coalesce(m.ns, e.end_ns) - e.start_ns)::bigint
+      from first_mark m, (from _trace_ends where trace = ${trace}) e
+      where coalesce(m.seq, e.past_seq) > 0
+    ),
+    spans as (from marked union all from before),
+    inside as (
       select p.phase, c.*
       from (from _conversions where trace = ${trace} and trigger <> 'vmm') c
-      asof join (from phases where trace = ${trace}) p on c.seq >= p.from_seq
+      asof join spans p on c.seq >= p.from_seq
       where c.seq < p.past_seq
     ),
     sums as (
@@ -264,8 +281,9 @@ function phasesSql(trace: number): string {
     select
       p.name, p.start_ns, p.dur_ns, s.conversions, s.to_private, s.to_shared, s.failed, s.stall_ns, s.attribute_ns, s.discard_ns,
       s.allocate_ns, s.dma_ns
-    from (from phases where trace = ${trace}) p
+    from spans p
     left join sums s on s.phase = p.phase
+    where p.phase >= 0 or s.conversions > 0 or ${watched}
     order by p.phase`;
 }
 
