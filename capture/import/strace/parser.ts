@@ -3,6 +3,7 @@ import type { ImportContext, LineParser } from '../format.ts';
 import { Call } from './call.ts';
 import { CALLS, type CallKind } from './calls.ts';
 import { Leader } from './leader.ts';
+import { messageAt, unfinishedAt, UNFINISHED } from './line-ends.ts';
 import { Processes, type OpenCall, type Thread } from './processes.ts';
 
 const SPACE = 0x20;
@@ -15,18 +16,16 @@ const SMALL_S = 0x73;
 
 const MESSAGE = bytesOf('strace: ');
 const STACK_FRAME = bytesOf(' > ');
-const UNFINISHED = bytesOf(' <unfinished ...>');
-const DETACHED = bytesOf(' <detached ...>');
 const RESUMED = bytesOf('<... ');
 const RESUMED_END = bytesOf(' resumed>');
 const EXITED = bytesOf('+++ ');
 const SIGNAL = bytesOf('--- ');
-const ATTACHED = bytesOf('strace: Process ');
-const ATTACHED_END = bytesOf(' attached');
 
 /** A call that begins in one line and ends in another has no more text than this; a longer one is left out. */
-const MAX_OPEN_BYTES = 16 * 1024;
+const MAX_OPEN_BYTES = 4096;
 const MAX_OPEN_CALLS = 4096;
+/** Room that a thread keeps for its next one. */
+const KEPT_BYTES = 1024;
 
 /** Reads what strace wrote, line by line: strace(1), and its source for what the manual does not say. */
 export class StraceParser implements LineParser {
@@ -111,15 +110,16 @@ export class StraceParser implements LineParser {
     }
     const thread = this.#processes.thread(this.#leader.tid);
     if (bytes[end - 1] === GREATER) {
-      const textEnd = this.#unfinishedAt(bytes, line.at, end);
+      const textEnd = unfinishedAt(bytes, line.at, end);
       if (textEnd >= 0) {
         this.#begin(thread, kind, nameStart, textEnd);
         return;
       }
     }
-    if (this.#isInterrupted(bytes, line.at, end)) {
+    const interruptedAt = messageAt(bytes, line.at, end);
+    if (interruptedAt >= 0) {
       this.#interrupted = thread;
-      this.#begin(thread, kind, nameStart, line.at);
+      this.#begin(thread, kind, nameStart, interruptedAt);
       return;
     }
     const { seconds, nanoseconds, timed } = this.#leader;
@@ -149,32 +149,6 @@ export class StraceParser implements LineParser {
     if (this.#leader.isSettled) return;
     this.#leader.settle();
     this.#context.sink.clock = this.#leader.clock;
-  }
-
-  /** Where the text of a call ends that the line only begins; -1 if it ends there too. */
-  #unfinishedAt(bytes: Uint8Array, start: number, end: number): number {
-    const probe = this.#call.args;
-    for (const mark of [UNFINISHED, DETACHED]) {
-      if (end - mark.length < start || !probe.reset(bytes, end - mark.length, end).looking(mark)) continue;
-      let at = end - mark.length;
-      while (at > start && bytes[at - 1] === SPACE) at--;
-      return at;
-    }
-    return -1;
-  }
-
-  /** Whether the line ends with a message of strace's ("strace: Process 7 attached"); if so, the cursor is moved to it. */
-  #isInterrupted(bytes: Uint8Array, start: number, end: number): boolean {
-    const probe = this.#call.args;
-    const tail = end - ATTACHED_END.length;
-    if (tail < start || !probe.reset(bytes, tail, end).looking(ATTACHED_END)) return false;
-    const line = this.#line;
-    for (let at = tail; at >= start; at--) {
-      if (bytes[at] !== SMALL_S || !probe.reset(bytes, at, end).looking(ATTACHED)) continue;
-      line.at = at;
-      return true;
-    }
-    return false;
   }
 
   /** Keeps the text of a call, from its name on, until its end is seen. */
@@ -234,12 +208,13 @@ export class StraceParser implements LineParser {
       troubles.add('end of a call without its beginning');
       return;
     }
+    const begunLength = open.length;
     if (!this.#append(open, line.bytes, line.at, end)) {
       this.#forget(open);
       troubles.add('too much open at once');
       return;
     }
-    this.#finish(thread, kind, cut, this.#leader);
+    this.#finish(thread, kind, begunLength, cut, this.#leader);
   }
 
   /** The rest of a line that was cut by a message: true if this line is that. */
@@ -256,8 +231,9 @@ export class StraceParser implements LineParser {
     // A whole line of another call has a name before its parenthesis; the rest of one begins with what is between or behind arguments.
     const byte = bytes[start] ?? 0;
     if (!outcome.known || (byte !== 0x2c && byte !== 0x29 && byte !== 0x7c && byte !== SPACE)) return false;
+    const begunLength = open.length;
     if (!this.#append(open, bytes, start, end)) return false;
-    this.#finish(thread, kind, cut, undefined);
+    this.#finish(thread, kind, begunLength, cut, undefined);
     return true;
   }
 
@@ -275,14 +251,18 @@ export class StraceParser implements LineParser {
   }
 
   /** Makes the row of a call whose text is complete. */
-  #finish(thread: Thread, kind: CallKind, cut: boolean, ended: Leader | undefined): void {
+  #finish(thread: Thread, kind: CallKind, begunLength: number, cut: boolean, ended: Leader | undefined): void {
     const { open } = thread;
     const call = this.#call;
     const start = this.#argumentsOf(open);
     const { text, length, closing, timed, fine } = open;
     call.setTime(timed, open.seconds, open.nanoseconds);
     call.outcome.read(text, start, length, cut);
-    if (cut && !call.outcome.known) return;
+    if (cut && !call.outcome.known) {
+      // The rest may be cut in a number: what was whole before is all that is said of the call.
+      open.length = begunLength;
+      return;
+    }
     this.#forget(open);
     call.begin(thread, text, start);
     call.closing = closing;
@@ -301,6 +281,8 @@ export class StraceParser implements LineParser {
   #forget(open: OpenCall): void {
     if (open.order !== 0) this.#openCalls--;
     open.order = 0;
+    open.length = 0;
+    if (open.text.length > KEPT_BYTES) open.text = new Uint8Array(0);
   }
 
   #kindOf(open: OpenCall): CallKind | undefined {

@@ -109,8 +109,8 @@ export class Processes {
   /** The thread of lines without a number, before its number is known. */
   #unnamed: Thread | undefined;
   #copied = 0;
-  /** Threads that are making others. */
-  #makers = 0;
+  /** Threads that are making others whose number was not seen yet. */
+  readonly #makers = new Set<Thread>();
 
   constructor(troubles: Troubles) {
     this.#troubles = troubles;
@@ -139,6 +139,7 @@ export class Processes {
     const maker = ending ? undefined : this.#soleMaker();
     if (maker) {
       maker.made = tid;
+      this.#makers.delete(maker);
       return this.#add(tid, maker.making === 2 ? maker.process : this.#copy(maker.process, tid));
     }
     if (this.#unnamed) {
@@ -154,25 +155,21 @@ export class Processes {
 
   /** A thread has begun to make another one, of its own process or of a new one. */
   making(maker: Thread, sameProcess: boolean): void {
-    if (maker.making === 0) this.#makers++;
+    this.#makers.add(maker);
     maker.making = sameProcess ? 2 : 1;
     maker.made = 0;
   }
 
   /** Whose a line is that is of no other interest: the first of a new thread tells which of the threads has made it. */
   note(tid: number, ending: boolean): void {
-    if (this.#makers > 0) this.thread(tid, ending);
+    if (this.#makers.size > 0) this.thread(tid, ending);
   }
 
   /** The one thread that is making another: with two, which of them made this one is known when their calls end. */
   #soleMaker(): Thread | undefined {
-    let sole: Thread | undefined;
-    for (const thread of this.threads()) {
-      if (thread.making === 0 || thread.made !== 0) continue;
-      if (sole) return undefined;
-      sole = thread;
-    }
-    return sole;
+    if (this.#makers.size !== 1) return undefined;
+    for (const maker of this.#makers) return maker;
+    return undefined;
   }
 
   #add(tid: number, process: Process): Thread {
@@ -195,7 +192,7 @@ export class Processes {
   /** A thread has made another of number `tid`: one of its own process, or a process with a copy of what it has. */
   made(maker: Thread, tid: number, sameProcess: boolean): void {
     const already = maker.made === tid;
-    if (maker.making !== 0) this.#makers--;
+    this.#makers.delete(maker);
     maker.making = 0;
     maker.made = 0;
     if (already || tid <= 0) return;
@@ -217,7 +214,7 @@ export class Processes {
     const thread = this.#threads.get(tid);
     if (!thread) return;
     this.#threads.delete(tid);
-    if (thread.making !== 0) this.#makers--;
+    this.#makers.delete(thread);
     if (this.#current === thread) this.#current = undefined;
     const { process } = thread;
     if (--process.threads === 0) this.#copied = Math.max(0, this.#copied - process.descriptors.size);
