@@ -10,13 +10,16 @@ export const CONTROL_VARIABLE = 'CVMTRACE_CONTROL';
 /** A socket's path may have 107 bytes (unix(7)): those of the longest "/PID.sock" are left. */
 const MAX_FOLDER_BYTES = 92;
 
-/** The folders that a recording may use, the preferred one first. */
+/** The folders that a recording may use, the preferred one first: $XDG_RUNTIME_DIR/cvmtrace, $TMPDIR/cvmtrace-UID, where a socket's path fits. */
 export function controlFolders(env: Environment): readonly string[] {
-  const fallback = `/tmp/cvmtrace-${process.getuid?.() ?? 0}`;
-  const runtime = env['XDG_RUNTIME_DIR'];
-  if (runtime === undefined || !runtime.startsWith('/')) return [fallback];
-  const folder = join(runtime, 'cvmtrace');
-  return Buffer.byteLength(folder) > MAX_FOLDER_BYTES ? [fallback] : [folder, fallback];
+  const own = `cvmtrace-${process.getuid?.() ?? 0}`;
+  const temporary = usable(join(env['TMPDIR'] ?? '/tmp', own)) ?? join('/tmp', own);
+  const runtime = env['XDG_RUNTIME_DIR'] === undefined ? undefined : usable(join(env['XDG_RUNTIME_DIR'], 'cvmtrace'));
+  return runtime === undefined ? [temporary] : [runtime, temporary];
+}
+
+function usable(folder: string): string | undefined {
+  return folder.startsWith('/') && Buffer.byteLength(folder) <= MAX_FOLDER_BYTES ? folder : undefined;
 }
 
 /** The first of the folders that can be made or is the user's own and nobody else's; undefined if none is. */

@@ -17,6 +17,8 @@ export type ProgramFile =
 /** The kernel reads as much of a script's first line. */
 const SCRIPT_LINE_BYTES = 256;
 
+/** Of a 64-bit program; one of 32 bits has 52, and more behind them. */
+const ELF_HEADER_BYTES = 64;
 const PT_INTERP = 3;
 const MAX_PROGRAM_HEADERS = 256;
 const MAX_INTERPRETER_BYTES = 4096;
@@ -31,7 +33,9 @@ export function readProgramFile(path: string): ProgramFile {
   }
   try {
     const head = readAt(fd, 0, SCRIPT_LINE_BYTES);
-    if (head.subarray(0, 4).toString('latin1') === '\x7fELF') return readElf(fd, head);
+    if (head.subarray(0, 4).toString('latin1') === '\x7fELF') {
+      return head.length < ELF_HEADER_BYTES ? { kind: 'other' } : readElf(fd, head);
+    }
     const interpreter = /^#![ \t]*([^ \t\n\0]+)/.exec(head.toString('utf8'))?.[1];
     return interpreter === undefined ? { kind: 'other' } : { kind: 'script', interpreter };
   } catch {

@@ -170,7 +170,7 @@ function nothingSeen({ processes }: RecorderTotals): LeftOutStep {
     reason:
       processes === 0
         ? 'the recording library was not loaded into any process'
-        : `none of ${processes} processes with the recording library made a call of KVM, VFIO or iommufd through libc`,
+        : `the recording library was in ${processes === 1 ? '1 process' : `${processes} processes`}, and saw no call of KVM, VFIO or iommufd`,
   };
 }
 

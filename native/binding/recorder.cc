@@ -7,6 +7,7 @@
 #include "../core/recorder.h"
 #include "../core/secure_execution.h"
 #include "block.h"
+#include "environment.h"
 #include "js_error.h"
 
 namespace cvmtrace {
@@ -158,11 +159,11 @@ void RecorderObject::Close() {
   for (const Napi::Promise::Deferred& deferred : owed) deferred.Resolve(env_.Null());
 }
 
-void RecorderObject::Receive(Napi::Env, Napi::Function, void*, Message* message) {
+void RecorderObject::Receive(Napi::Env env, Napi::Function, void*, Message* message) {
   const std::unique_ptr<Message> owned(message);
   const std::shared_ptr<RecorderObject> object = owned->object.lock();
   // After Shutdown() messages only arrive to be freed; the environment may be past running JavaScript, or gone.
-  if (object && object->channel_open_) object->Deliver(std::move(owned->batch));
+  if (object && object->channel_open_ && RunsJavaScript(env)) object->Deliver(std::move(owned->batch));
 }
 
 void RecorderObject::Deliver(std::unique_ptr<RecordedBatch> batch) {

@@ -8,6 +8,7 @@
 #include "../core/executor.h"
 #include "../core/residency.h"
 #include "columns.h"
+#include "environment.h"
 #include "guest.h"
 #include "js_error.h"
 #include "options.h"
@@ -150,11 +151,11 @@ void Session::Send(std::unique_ptr<Batch> batch, std::unique_ptr<GuestRun> guest
   if (channel_.NonBlockingCall(message.get()) == napi_ok) static_cast<void>(message.release());
 }
 
-void Session::Receive(Napi::Env, Napi::Function, void*, Message* message) {
+void Session::Receive(Napi::Env env, Napi::Function, void*, Message* message) {
   const std::unique_ptr<Message> owned(message);
   const std::shared_ptr<Session> session = owned->session.lock();
   // After Shutdown() messages only arrive to be freed; the environment may be past running JavaScript, or gone.
-  if (!session || !session->channel_open_) return;
+  if (!session || !session->channel_open_ || !RunsJavaScript(env)) return;
   if (owned->batch || owned->guest) {
     session->Deliver(*owned);
   } else {

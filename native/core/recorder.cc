@@ -117,10 +117,10 @@ void Recorder::Run() {
     if (requests_ > 0 && (finished_ || ready_rows_ >= kDeliveryRows)) continue;
     if (finished_) {
       changed_.wait(lock, [this] { return quit_ || requests_ > 0; });
-    } else if (!busy && !quit_ && !stop_) {
-      sleep_ns = came ? kShortestSleepNs : std::min(2 * sleep_ns, kLongestSleepNs);
-      changed_.wait_for(lock, std::chrono::nanoseconds(sleep_ns));
+      continue;
     }
+    sleep_ns = busy || came ? kShortestSleepNs : std::min(2 * sleep_ns, kLongestSleepNs);
+    if (!busy && !quit_ && !stop_) changed_.wait_for(lock, std::chrono::nanoseconds(sleep_ns));
   }
   // Whoever waits in a recorded process waits for this.
   area_.header().stopped.store(1, std::memory_order_release);
