@@ -29,6 +29,8 @@ const CONTINUED = bytesOf('... [continued]: ');
 
 const NS_PER_MS = 1_000_000;
 const MS_PER_S = 1000;
+/** What the last of so many digits behind a point of milliseconds counts. */
+const NS_PER_DIGIT = [1e6, 1e5, 1e4, 1e3, 100, 10, 1];
 const MAX_ID = 0xffff_ffff;
 const MAX_NAME = 64;
 /** A thread whose number the line does not say: perf leaves it out where there is only one. */
@@ -133,8 +135,8 @@ export class PerfTraceParser implements LineParser {
     if (!cursor.skipByte(DOT)) return -1;
     const from = cursor.at;
     if (!cursor.decimal() || cursor.hi !== 0) return -1;
-    const digits = cursor.at - from;
-    return digits <= 6 ? cursor.lo * 10 ** (6 - digits) : -1;
+    const unit = NS_PER_DIGIT[cursor.at - from];
+    return unit === undefined ? -1 : cursor.lo * unit;
   }
 
   /** "CPU 0/KVM/1234 ", or nothing where there is only one thread. */
