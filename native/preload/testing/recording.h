@@ -109,6 +109,10 @@ class TestRecording {
     if (::waitpid(pid, &status, 0) != pid) return -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
+  bool HasEnded(pid_t pid) {
+    siginfo_t info = {};
+    return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == pid;
+  }
   int Run(const char* target) { return Wait(Start(target)); }
 
   // Rows of all threads, in the order of their slots; of what is in the rings, that is.
