@@ -4,6 +4,7 @@ import { importLog } from '../../capture/import/import-log.ts';
 
 const [input = '', format = '', out = ''] = process.argv.slice(2);
 const start = performance.now();
+const startUsage = process.cpuUsage();
 const { imported, troubles } = await importLog({
   input,
   format,
@@ -14,7 +15,7 @@ const { imported, troubles } = await importLog({
   signal: new AbortController().signal,
 });
 const seconds = (performance.now() - start) / 1000;
-const { user, system } = process.cpuUsage();
+const { user, system } = process.cpuUsage(startUsage);
 const peakKiB = Number(/VmHWM:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
 process.stdout.write(
   JSON.stringify({

@@ -1,15 +1,21 @@
-import type { TraceBatch } from '../trace/batch.ts';
-import { BATCH_ROWS } from '../trace/batch.ts';
-import { bitmapBytes, isValid } from '../trace/bitmap.ts';
-import type { ArrayOfType, NullableFixedName } from '../trace/schema.ts';
+import { BATCH_ROWS, type TraceBatch } from '../trace/batch.ts';
+import type { NullableFixedName } from '../trace/schema.ts';
 import type { TraceEnd } from '../trace/writer.ts';
+import { SinkClock } from './sink-clock.ts';
+import {
+  clearCell,
+  clearColumn,
+  narrowColumn,
+  putNarrow,
+  putNumber,
+  putWide,
+  wideColumn,
+  type SinkColumn,
+  type WideColumn,
+} from './sink-columns.ts';
 import type { Troubles } from './troubles.ts';
 
 const TWO_TO_32 = 0x1_0000_0000;
-const NS_PER_S = 1_000_000_000;
-const NS_PER_S_BIG = BigInt(NS_PER_S);
-
-const BEFORE_BASE = "time before the trace's base";
 
 /** Names that a source gives its objects; more have no number, so that memory does not grow with the input. */
 const MAX_OBJECTS = 1024 * 1024;
@@ -17,19 +23,6 @@ const MAX_OBJECTS = 1024 * 1024;
 /** Characters of one detail, and of those of one batch. */
 const MAX_DETAIL = 4096;
 const MAX_BATCH_DETAILS = 16 * 1024 * 1024;
-
-interface Column {
-  readonly name: NullableFixedName;
-  readonly data: ArrayOfType[keyof ArrayOfType];
-  readonly words: Uint16Array | Uint32Array;
-  readonly validity: Uint8Array;
-  used: boolean;
-}
-
-/** 64-bit column: `words` are the halves, the lower first. */
-interface WideColumn extends Column {
-  readonly words: Uint32Array;
-}
 
 export interface RowSinkOptions {
   /** Takes the rows in batches; the arrays are used again after it returns. */
@@ -73,31 +66,27 @@ export class RowSink {
   readonly #result: WideColumn;
   readonly #ts: WideColumn;
   readonly #dur: WideColumn;
-  readonly #pid: Column;
-  readonly #tid: Column;
-  readonly #obj: Column;
-  readonly #vcpu: Column;
-  readonly #columns: readonly Column[];
+  readonly #pid: SinkColumn;
+  readonly #tid: SinkColumn;
+  readonly #obj: SinkColumn;
+  readonly #vcpu: SinkColumn;
+  readonly #columns: readonly SinkColumn[];
   readonly #detail = new Map<number, string>();
   #detailCharacters = 0;
   /** The current row; -1 before the first of a batch. */
   #at = -1;
   #handedOn = 0;
-
   readonly #objects = new Map<string, number>();
-
-  readonly #offsetNs: bigint;
-  readonly #chooseBase: (clock: string, earliestNs: bigint) => bigint;
-  /** What ts_ns counts from, on the source's clock. Until `#settled` it is the first time given, and ts_ns can be negative. */
-  #originSeconds = 0;
-  #originNs = 0;
-  #hasOrigin = false;
-  #settled = false;
+  readonly #clock: SinkClock;
 
   constructor({ consume, troubles, batchRows = BATCH_ROWS, clockOffsetNs = 0n, chooseBase }: RowSinkOptions) {
     this.#consume = consume;
     this.#troubles = troubles;
-    this.#offsetNs = clockOffsetNs;
+    this.#clock = new SinkClock({
+      troubles,
+      offsetNs: clockOffsetNs,
+      chooseBase: (earliestNs) => chooseBase?.(this.clock, earliestNs) ?? earliestNs,
+    });
     this.#batchRows = batchRows;
     this.#op = new Uint8Array(batchRows);
     this.#errno = new Uint16Array(batchRows);
@@ -120,7 +109,6 @@ export class RowSink {
       ...[this.#ts, this.#dur, this.#pid, this.#tid, this.#vcpu, this.#obj, this.#gpa, this.#hva, this.#iova],
       ...[this.#offset, this.#len, this.#attrs, this.#flags, this.#result],
     ];
-    this.#chooseBase = chooseBase ?? ((_clock, earliestNs) => earliestNs);
   }
 
   /** Rows so far in the whole import. */
@@ -130,8 +118,7 @@ export class RowSink {
 
   /** The clock's ns (after the offset) at ts_ns = 0; null as long as no row has a time. Final once a batch was handed on. */
   get baseNs(): bigint | null {
-    if (!this.#hasOrigin) return null;
-    return BigInt(this.#originSeconds) * NS_PER_S_BIG + BigInt(this.#originNs) + this.#offsetNs;
+    return this.#clock.baseNs;
   }
 
   /** Begins a row: all columns are null, errno is 0. `op` is a code of `OPS`. */
@@ -145,48 +132,44 @@ export class RowSink {
   /** Takes the begun row back. */
   dropRow(): void {
     const row = this.#at--;
-    for (const { words, validity, data } of this.#columns) {
-      validity[row >> 3] = (validity[row >> 3] ?? 0) & ~(1 << (row & 7));
-      const width = words.length / data.length;
-      words.fill(0, row * width, (row + 1) * width);
-    }
+    for (const column of this.#columns) clearCell(column, row);
     this.#detail.delete(row);
   }
 
   gpa(lo: number, hi: number): void {
-    this.#putWide(this.#gpa, lo, hi);
+    putWide(this.#gpa, this.#at, lo, hi);
   }
   hva(lo: number, hi: number): void {
-    this.#putWide(this.#hva, lo, hi);
+    putWide(this.#hva, this.#at, lo, hi);
   }
   iova(lo: number, hi: number): void {
-    this.#putWide(this.#iova, lo, hi);
+    putWide(this.#iova, this.#at, lo, hi);
   }
   offset(lo: number, hi: number): void {
-    this.#putWide(this.#offset, lo, hi);
+    putWide(this.#offset, this.#at, lo, hi);
   }
   len(lo: number, hi: number): void {
-    this.#putWide(this.#len, lo, hi);
+    putWide(this.#len, this.#at, lo, hi);
   }
   attrs(lo: number, hi: number): void {
-    this.#putWide(this.#attrs, lo, hi);
+    putWide(this.#attrs, this.#at, lo, hi);
   }
   flags(lo: number, hi: number): void {
-    this.#putWide(this.#flags, lo, hi);
+    putWide(this.#flags, this.#at, lo, hi);
   }
   /** Two's complement. */
   result(lo: number, hi: number): void {
-    this.#putWide(this.#result, lo, hi);
+    putWide(this.#result, this.#at, lo, hi);
   }
 
   /** A safe integer; may be negative. */
   resultNumber(value: number): void {
-    this.#putNumber(this.#result, value);
+    putNumber(this.#result, this.#at, value);
   }
 
   /** ns; a safe integer from 0. */
   durNs(value: number): void {
-    if (value >= 0 && Number.isSafeInteger(value)) this.#putNumber(this.#dur, value);
+    if (value >= 0 && Number.isSafeInteger(value)) putNumber(this.#dur, this.#at, value);
   }
 
   /**
@@ -206,7 +189,7 @@ export class RowSink {
 
   /** dur_ns of 64 bits. */
   dur(lo: number, hi: number): void {
-    this.#putWide(this.#dur, lo, hi);
+    putWide(this.#dur, this.#at, lo, hi);
   }
 
   /** Positive. */
@@ -216,17 +199,17 @@ export class RowSink {
   }
 
   vcpu(value: number): void {
-    if (value >= 0 && value <= 0xffff) this.#putNarrow(this.#vcpu, value);
+    if (value >= 0 && value <= 0xffff) putNarrow(this.#vcpu, this.#at, value);
   }
   pid(value: number): void {
-    if (value >= 0 && value < TWO_TO_32) this.#putNarrow(this.#pid, value);
+    if (value >= 0 && value < TWO_TO_32) putNarrow(this.#pid, this.#at, value);
   }
   tid(value: number): void {
-    if (value >= 0 && value < TWO_TO_32) this.#putNarrow(this.#tid, value);
+    if (value >= 0 && value < TWO_TO_32) putNarrow(this.#tid, this.#at, value);
   }
   /** A number that `object` returned. */
   obj(value: number): void {
-    if (value > 0 && value < TWO_TO_32) this.#putNarrow(this.#obj, value);
+    if (value > 0 && value < TWO_TO_32) putNarrow(this.#obj, this.#at, value);
   }
 
   /** Text of the row; for rare use, it costs an allocation. */
@@ -241,43 +224,12 @@ export class RowSink {
    * what ends first is often not what began first.
    */
   time(seconds: number, nanoseconds: number): void {
-    if (!this.#hasOrigin) {
-      if (!Number.isSafeInteger(seconds)) {
-        this.#troubles.add('time out of range');
-        return;
-      }
-      this.#originSeconds = seconds;
-      this.#originNs = nanoseconds;
-      this.#hasOrigin = true;
-    }
-    const ns = (seconds - this.#originSeconds) * NS_PER_S + (nanoseconds - this.#originNs);
-    if (Number.isSafeInteger(ns)) {
-      if (ns >= 0 || !this.#settled) this.#putNumber(this.#ts, ns);
-      else this.#troubles.add(BEFORE_BASE);
-    } else this.#farTime(seconds, nanoseconds);
+    this.#clock.put(this.#ts, this.#at, seconds, nanoseconds);
   }
 
   /** ts_ns as it is in the trace, for a source that was one: it counts from a base that only the trace knew. */
   tsNs(lo: number, hi: number): void {
-    if (this.#offsetNs === 0n) {
-      this.#putWide(this.#ts, lo, hi);
-      return;
-    }
-    const ns = ((BigInt(hi) << 32n) | BigInt(lo)) + this.#offsetNs;
-    if (ns < 0n || ns !== BigInt.asUintN(64, ns)) this.#troubles.add(BEFORE_BASE);
-    else this.#putWide(this.#ts, Number(BigInt.asUintN(32, ns)), Number(ns >> 32n));
-  }
-
-  /** More than 104 days from the origin: doubles no longer hold the ns. */
-  #farTime(seconds: number, nanoseconds: number): void {
-    if (!Number.isSafeInteger(seconds)) {
-      this.#troubles.add('time out of range');
-      return;
-    }
-    const ns = (BigInt(seconds) - BigInt(this.#originSeconds)) * NS_PER_S_BIG + BigInt(nanoseconds - this.#originNs);
-    if (ns !== BigInt.asIntN(64, ns)) this.#troubles.add('time out of range');
-    else if (ns < 0n && this.#settled) this.#troubles.add(BEFORE_BASE);
-    else this.#putWide(this.#ts, Number(BigInt.asUintN(32, ns)), Number(BigInt.asUintN(32, ns >> 32n)));
+    this.#clock.putTsNs(this.#ts, this.#at, lo, hi);
   }
 
   /** Number of the object that the source calls `key` ("vm 11", "ioas 3:2" ...): from 1, the same in the whole trace; 0 if there are too many. */
@@ -300,8 +252,8 @@ export class RowSink {
   }
 
   #handOn(): void {
-    if (!this.#settled) this.#settle();
     const rows = this.#at + 1;
+    this.#clock.settle(this.#ts, rows);
     const used = this.#columns.filter((column) => column.used);
     this.#consume({
       rows,
@@ -311,71 +263,10 @@ export class RowSink {
       validity: Object.fromEntries(used.map(({ name, validity }) => [name, validity])),
       detail: this.#detail,
     });
-    for (const column of used) {
-      column.validity.fill(0);
-      // Values of rows that are null mean nothing, but the same input should give the same bytes.
-      column.words.fill(0);
-      column.used = false;
-    }
+    for (const column of used) clearColumn(column);
     this.#detail.clear();
     this.#detailCharacters = 0;
     this.#handedOn += rows;
     this.#at = -1;
   }
-
-  /** Moves the origin from the first time that was given to the base. */
-  #settle(): void {
-    if (!this.#hasOrigin) return;
-    const { words, validity } = this.#ts;
-    const times = new BigInt64Array(words.buffer, 0, this.#at + 1);
-    // Rows without a time are 0, as the first row that has one.
-    let earliest = 0n;
-    for (const ns of times) if (ns < earliest) earliest = ns;
-    const originNs = BigInt(this.#originSeconds) * NS_PER_S_BIG + BigInt(this.#originNs);
-    const baseNs = this.#chooseBase(this.clock, originNs + earliest + this.#offsetNs) - this.#offsetNs;
-    const shift = originNs - baseNs;
-    for (let row = 0; shift !== 0n && row < times.length; row++) {
-      if (!isValid(validity, row)) continue;
-      const ns = (times[row] ?? 0n) + shift;
-      times[row] = ns < 0n ? 0n : ns;
-      if (ns >= 0n) continue;
-      validity[row >> 3] = (validity[row >> 3] ?? 0) & ~(1 << (row & 7));
-      this.#troubles.add(BEFORE_BASE);
-    }
-    this.#originSeconds = Number(baseNs / NS_PER_S_BIG);
-    this.#originNs = Number(baseNs % NS_PER_S_BIG);
-    this.#settled = true;
-  }
-
-  #putWide(column: WideColumn, lo: number, hi: number): void {
-    const row = this.#at;
-    const { words, validity } = column;
-    words[row * 2] = lo;
-    words[row * 2 + 1] = hi;
-    validity[row >> 3] = (validity[row >> 3] ?? 0) | (1 << (row & 7));
-    column.used = true;
-  }
-
-  /** The halves of a safe integer, also of a negative one. */
-  #putNumber(column: WideColumn, value: number): void {
-    this.#putWide(column, value, Math.floor(value / TWO_TO_32));
-  }
-
-  #putNarrow(column: Column, value: number): void {
-    const row = this.#at;
-    const { words, validity } = column;
-    words[row] = value;
-    validity[row >> 3] = (validity[row >> 3] ?? 0) | (1 << (row & 7));
-    column.used = true;
-  }
-}
-
-function wideColumn(name: NullableFixedName, rows: number): WideColumn {
-  const words = new Uint32Array(rows * 2);
-  const data = name === 'result' ? new BigInt64Array(words.buffer) : new BigUint64Array(words.buffer);
-  return { name, data, words, validity: new Uint8Array(bitmapBytes(rows)), used: false };
-}
-
-function narrowColumn(name: NullableFixedName, data: Uint32Array | Uint16Array): Column {
-  return { name, data, words: data, validity: new Uint8Array(bitmapBytes(data.length)), used: false };
 }

@@ -25,7 +25,7 @@ Reads a log once, from its first byte to its last, and writes a trace of what it
 Gzip is read as it is, zstd where Node can.
 
 Formats, told by the first 4 KiB (never by the file's name), or named with --format:
-${FORMATS.map(({ name, summary }) => `  ${name.padEnd(14)}${summary}`).join('\n')}
+${FORMATS.map(({ name, summary }) => `  ${name.padEnd(18)}${summary}`).join('\n')}
 
 What is not understood never stops an import: it is counted by kind, with the first line numbers, in the trace (op import_trouble), in info and here. Only
 a log of which nothing is understood is refused (65). An interrupt ends the import; what was read by then is a whole trace.
