@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loadNative } from '../../native/index.ts';
-import { readRows, TraceFile, type TraceRow, verifyTrace } from '../trace/index.ts';
+import { readRows, recoverTrace, TraceFile, type TraceRow, verifyTrace } from '../trace/index.ts';
 import { type NotStarted, recordCommand, type RecordOptions, type RecordSummary } from './record.ts';
 import { sendMark } from './control.ts';
 import { targetFolder } from './testing/recorded-target.ts';
@@ -212,6 +212,27 @@ describe('an interrupt', () => {
     );
     expect(outcome).toMatchObject({ exitStatus: 137 });
     expect(only(rows, 'ram_punch_hole').length).toBeGreaterThan(10);
+  });
+
+  test('the third time ends at once, and leaves what there is to recover', async () => {
+    let send: (signal: NodeJS.Signals) => void = () => undefined;
+    const out = join(folder, 'aborted.arrow');
+    const recording = record(
+      ['ignore=15', 'punch=10', 'sleep=300', 'say=ready', 'forever'],
+      {
+        out,
+        phaseFrom: READY,
+        writeStdout: () => {
+          for (let i = 0; i < 3; i++) send('SIGTERM');
+          return Promise.resolve();
+        },
+      },
+      (listener) => (send = listener),
+    );
+    await expect(recording).rejects.toMatchObject({ code: 'INTERRUPTED', message: 'interrupted by SIGTERM' });
+    expect(existsSync(out)).toBe(false);
+    recoverTrace(`${out}.partial`, join(folder, 'saved.arrow'));
+    expect(only(rowsOf(join(folder, 'saved.arrow')), 'ram_punch_hole')).toHaveLength(10);
   });
 
   test('ends the recording of what was left behind, and leaves that alone', async () => {

@@ -12,6 +12,7 @@ import { attachedProcesses } from './attached-processes.ts';
 import { CONTROL_VARIABLE, type Environment, makeControlFolder } from './control-folder.ts';
 import { type ControlServer, startControl } from './control.ts';
 import { findCommand } from './find-command.ts';
+import { inheritedDescriptors } from './inherited-descriptors.ts';
 import { readPhases } from './phase-lines.ts';
 import { namePreload, recordedEnvironment } from './preload.ts';
 import { RecordedTrace } from './recorded-trace.ts';
@@ -69,6 +70,7 @@ const START_MS = 50;
  */
 export async function recordCommand(options: RecordOptions): Promise<RecordSummary | NotStarted> {
   const { native, argv, env } = options;
+  const descriptors = inheritedDescriptors();
   const found = findCommand(argv[0], env['PATH']);
   if ('status' in found) return found;
   assertRecordable(native, found.path);
@@ -91,6 +93,7 @@ export async function recordCommand(options: RecordOptions): Promise<RecordSumma
           [CONTROL_VARIABLE]: control?.path ?? '',
         },
         readStdout: options.phaseFrom !== undefined,
+        descriptors,
       });
     } catch (error) {
       trace.discard();

@@ -13,6 +13,8 @@ export interface TargetOptions {
   readonly env: Environment;
   /** Read stdout instead of passing it on. */
   readonly readStdout: boolean;
+  /** Further descriptors to pass on, under their own numbers. */
+  readonly descriptors: readonly number[];
 }
 
 /** A started target. Standard streams are cvmtrace's own, and so is the process group: a terminal's signals reach both. */
@@ -25,9 +27,17 @@ export interface Target {
 }
 
 /** @throws the system's error, with `code`, if it cannot be executed */
-export async function startTarget({ path, argv, env, readStdout }: TargetOptions): Promise<Target> {
+export async function startTarget({ path, argv, env, readStdout, descriptors }: TargetOptions): Promise<Target> {
   const [argv0, ...args] = argv;
-  const child = spawn(path, args, { argv0, env, stdio: ['inherit', readStdout ? 'pipe' : 'inherit', 'inherit'] });
+  // Above the standard ones, "ignore" leaves a number closed.
+  const others = Array.from({ length: Math.max(2, ...descriptors) - 2 }, (_, i): number | 'ignore' =>
+    descriptors.includes(i + 3) ? i + 3 : 'ignore',
+  );
+  const child = spawn(path, args, {
+    argv0,
+    env,
+    stdio: ['inherit', readStdout ? 'pipe' : 'inherit', 'inherit', ...others],
+  });
   const ended = endOf(child);
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve);

@@ -70,6 +70,22 @@ describe('cvmtrace record', () => {
     expect(again.stderr).toMatch(/^cvmtrace record: target\.arrow exists\nhint: /);
   });
 
+  test('hands on the descriptors that it was started with, and none of its own', () => {
+    const script = `"$0" "$1" record --quiet -o fds.arrow -- sh -c 'cat <&7; ls /proc/self/fd' 7< <(echo inherited) 8<&-`;
+    const { stdout, status } = spawnSync('bash', ['-c', script, process.execPath, MAIN], {
+      cwd: folder,
+      env,
+      encoding: 'utf8',
+    });
+    expect(status).toBe(0);
+    // The listing has one of its own; the highest is the library's.
+    const [first, ...fds] = stdout.trim().split('\n');
+    expect(first).toBe('inherited');
+    const low = fds.map(Number).filter((fd) => fd < 16);
+    expect(low).toEqual(expect.arrayContaining([0, 1, 2, 7]));
+    expect(low).toHaveLength(5);
+  });
+
   test('--json is the last thing on standard output, and --quiet says nothing', async () => {
     const run = await cvmtrace(['record', '--json', '--quiet', '-o', 'j.arrow', '--', target, 'say=hello', 'punch=4']);
     expect(run).toMatchObject({ status: 0, stderr: '' });
@@ -138,44 +154,49 @@ describe('cvmtrace record', () => {
     expect(countOf(rowsOf('recovered.arrow'), 'ram_punch_hole')).toBe(100);
   });
 
-  test.skipIf(!canCompare)('has as many calls as strace of the same program, with their ranges and errnos', async () => {
-    execFileSync('strace', [
-      '-f',
-      '-X',
-      'raw',
-      '-yy',
-      '-e',
-      'trace=ioctl,fallocate',
-      '-o',
-      join(folder, 'log'),
-      target,
-      'kvm',
-      'punch=7',
-    ]);
-    expect(await cvmtrace(['record', '--quiet', '-o', 'kvm.arrow', '--', target, 'kvm', 'punch=7'])).toMatchObject({
-      status: 0,
-    });
-    const ops: Readonly<Record<string, string>> = {
-      '0xae01': 'kvm_create_vm',
-      '0xae41': 'kvm_create_vcpu',
-      '0x4020ae46': 'kvm_set_user_memory_region',
-      '0xc040aed4': 'kvm_create_guest_memfd',
-    };
-    const seen = straceCalls(readFileSync(join(folder, 'log'), 'utf8')).flatMap(({ name, path, args, errno }) => {
-      if (name === 'ioctl') {
-        const op = ops[args[1] ?? ''];
-        return op === undefined ? [] : [{ op, errno }];
-      }
-      const op = `${path.includes('kvm-gmem') ? 'gmem' : 'ram'}_${(Number(args[1]) & 2) === 0 ? 'allocate' : 'punch_hole'}`;
-      return [{ op, errno, offset: BigInt(args[2] ?? 0), len: BigInt(args[3] ?? 0) }];
-    });
-    expect(seen.length).toBeGreaterThan(110);
-    const names = new Set(seen.map(({ op }) => op));
-    const rows = rowsOf('kvm.arrow')
-      .filter(({ op }) => names.has(String(op)))
-      .map(({ op, errno, offset, len }) => (String(op).startsWith('kvm') ? { op, errno } : { op, errno, offset, len }));
-    expect(rows).toEqual(seen);
-  });
+  test.skipIf(!canCompare)(
+    'has as many calls as strace of the same program, with their ranges and errnos',
+    async () => {
+      execFileSync('strace', [
+        '-f',
+        '-X',
+        'raw',
+        '-yy',
+        '-e',
+        'trace=ioctl,fallocate',
+        '-o',
+        join(folder, 'log'),
+        target,
+        'kvm',
+        'punch=7',
+      ]);
+      expect(await cvmtrace(['record', '--quiet', '-o', 'kvm.arrow', '--', target, 'kvm', 'punch=7'])).toMatchObject({
+        status: 0,
+      });
+      const ops: Readonly<Record<string, string>> = {
+        '0xae01': 'kvm_create_vm',
+        '0xae41': 'kvm_create_vcpu',
+        '0x4020ae46': 'kvm_set_user_memory_region',
+        '0xc040aed4': 'kvm_create_guest_memfd',
+      };
+      const seen = straceCalls(readFileSync(join(folder, 'log'), 'utf8')).flatMap(({ name, path, args, errno }) => {
+        if (name === 'ioctl') {
+          const op = ops[args[1] ?? ''];
+          return op === undefined ? [] : [{ op, errno }];
+        }
+        const op = `${path.includes('kvm-gmem') ? 'gmem' : 'ram'}_${(Number(args[1]) & 2) === 0 ? 'allocate' : 'punch_hole'}`;
+        return [{ op, errno, offset: BigInt(args[2] ?? 0), len: BigInt(args[3] ?? 0) }];
+      });
+      expect(seen.length).toBeGreaterThan(110);
+      const names = new Set(seen.map(({ op }) => op));
+      const rows = rowsOf('kvm.arrow')
+        .filter(({ op }) => names.has(String(op)))
+        .map(({ op, errno, offset, len }) =>
+          String(op).startsWith('kvm') ? { op, errno } : { op, errno, offset, len },
+        );
+      expect(rows).toEqual(seen);
+    },
+  );
 });
 
 describe('cvmtrace mark', () => {
