@@ -167,8 +167,7 @@ function refused(op: number): QemuEvent['emit'] {
       rows.troubles.add('error in other words');
       return;
     }
-    rows.announce(op);
-    rows.sink.errno(errno);
+    rows.announce(op, errno);
   };
 }
 

@@ -33,6 +33,8 @@ export class EventRows {
   #announcedRow = -1;
   #announcedOp = -1;
   #announcedTid = -1;
+  /** What it failed with; -1: the event does not say how it ends. */
+  #announcedErrno = -1;
   readonly #objects = new Map<number, number>();
   #lastKey = -1;
   #lastObject = 0;
@@ -53,17 +55,22 @@ export class EventRows {
   }
 
   /** Begins a row of a call that this event only says the number of; another event may say more of it. */
-  announce(op: number): void {
+  announce(op: number, errno = -1): void {
     this.begin(op);
+    if (errno >= 0) this.sink.errno(errno);
+    this.#announcedErrno = errno;
     this.#announcedRow = this.sink.rows;
     this.#announcedOp = op;
     this.#announcedTid = this.tid;
   }
 
-  /** Begins a row of a call, unless the row before was announced for it: then that one is filled. */
+  /** Begins a row of a call, unless the row before was announced for it, and failed as it did: then that one is filled. */
   beginCall(op: number): void {
     const announced =
-      this.#announcedRow === this.sink.rows && this.#announcedOp === op && this.#announcedTid === this.tid;
+      this.#announcedRow === this.sink.rows &&
+      this.#announcedOp === op &&
+      this.#announcedTid === this.tid &&
+      (this.#announcedErrno === -1 || this.#announcedErrno === -this.args.int(ARGS.ret));
     if (!announced) this.begin(op);
     this.#announcedRow = -1;
   }
