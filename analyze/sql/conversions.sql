@@ -4,7 +4,7 @@
 -- those of the same process and thread that come after it in seq, before that thread's next exit, and start within its time. Where the exit or
 -- the call has no time, the calls up to the next exit belong to it that convert, discard, allocate or map a part of its range; accesses do not.
 -- A zero-length exit has the calls of zero length that start with it. kvm_set_memory_attributes outside every exit is a conversion that the VMM
--- made by itself (trigger 'vmm').
+-- made by itself (trigger 'vmm'); QEMU's trace event kvm_convert_memory, which says that it is about to, stands for it, but is no call.
 --
 -- What the VMM set decides the direction; what the guest asked for does where no attribute call is seen. Where a trace has attribute calls that
 -- succeeded, an exit without one converted nothing (a request for a hole in memory, or for a discard only): outcome 'ignored'.
@@ -40,7 +40,7 @@ with calls as (
     coalesce(result <> 0 and not (op = 'exit_memory_fault' and result = -1), false) as refused
   from events
   where op in (
-    'exit_map_gpa_range', 'exit_memory_fault', 'kvm_set_memory_attributes', 'kvm_set_memory_attributes2', 'gmem_punch_hole', 'ram_punch_hole',
+    'exit_map_gpa_range', 'exit_memory_fault', 'kvm_set_memory_attributes', 'kvm_set_memory_attributes2', 'kvm_convert_memory', 'gmem_punch_hole', 'ram_punch_hole',
     'ram_madvise', 'gmem_allocate', 'ram_allocate', 'kvm_pre_fault_memory', 'gmem_touch', 'ram_touch', 'guest_touch', 'vfio_map_dma', 'vfio_unmap_dma',
     'iommufd_ioas_map', 'iommufd_ioas_map_file', 'iommufd_ioas_unmap', 'iommufd_ioas_copy', 'iommufd_hwpt_invalidate'
   )
@@ -60,7 +60,7 @@ from (
     *,
     case
       when is_exit then 'exit'
-      when op in ('kvm_set_memory_attributes', 'kvm_set_memory_attributes2') then 'attribute'
+      when op in ('kvm_set_memory_attributes', 'kvm_set_memory_attributes2', 'kvm_convert_memory') then 'attribute'
       when op in ('gmem_punch_hole', 'ram_punch_hole', 'ram_madvise') then 'discard'
       when op in ('gmem_allocate', 'ram_allocate', 'kvm_pre_fault_memory') then 'allocate'
       when op in ('gmem_touch', 'ram_touch', 'guest_touch') then 'touch'
@@ -100,7 +100,7 @@ with sums as (
     try_cast(coalesce(sum(dur_ns) filter (where part = 'discard'), 0) as bigint) as discard_ns,
     try_cast(coalesce(sum(dur_ns) filter (where part in ('allocate', 'touch')), 0) as bigint) as allocate_ns,
     try_cast(coalesce(sum(dur_ns) filter (where part = 'dma'), 0) as bigint) as dma_ns,
-    count(*) filter (where part not in ('exit', 'touch')) as calls,
+    count(*) filter (where part not in ('exit', 'touch') and op <> 'kvm_convert_memory') as calls,
     coalesce(bool_or(case part when 'exit' then refused when 'attribute' then errno <> 0 end), false) as failed,
     coalesce(arg_min(errno, seq) filter (where errno <> 0 and not is_exit), 0)::usmallint as errno
   from _conversion_rows

@@ -99,6 +99,18 @@ describe('who asked, and how it ended', () => {
     ]);
   });
 
+  test("QEMU's kvm_convert_memory stands for the attribute call, with or without the exit", async () => {
+    const rows: InlineRow[] = [
+      { op: 'exit_memory_fault', tid: 1, ts_ns: 100, gpa: 0, len: 4096, flags: 8 },
+      { op: 'kvm_convert_memory', tid: 1, ts_ns: 101, gpa: 0, len: 4096, attrs: 8 },
+      { op: 'kvm_convert_memory', tid: 1, ts_ns: 900, gpa: 8192, len: 4096, attrs: 0 },
+    ];
+    expect(await rowsOf(rows, 'select trigger, gpa, direction, outcome, calls from conversions order by seq')).toEqual([
+      ['exit_memory_fault', 0, 'to_private', 'ok', 0],
+      ['vmm', 8192, 'to_shared', 'ok', 0],
+    ]);
+  });
+
   test('an exit without an attribute call converted nothing, if the trace has such calls', async () => {
     const rows: InlineRow[] = [
       exit({ ts_ns: 100, dur_ns: 100 }),

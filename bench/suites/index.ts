@@ -2,6 +2,8 @@ import { bigTraceSuite } from './big-trace.ts';
 import { executorSuite } from './executor.ts';
 import { importSuite } from './import.ts';
 import { readTraceSuite } from './read-trace.ts';
+import { recordBootSuite } from './record-boot.ts';
+import { recordSuite } from './record.ts';
 import { replaySetUpSuite } from './replay-set-up.ts';
 import type { Suite } from './suite.ts';
 import { writerSuite } from './writer.ts';
@@ -12,6 +14,8 @@ export const SUITES: readonly Suite[] = [
   writerSuite,
   readTraceSuite,
   importSuite,
+  recordSuite,
+  recordBootSuite,
   replaySetUpSuite,
   bigTraceSuite,
 ];

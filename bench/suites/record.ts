@@ -70,7 +70,7 @@ export const recordSuite: Suite = {
   name: 'record',
   summary: 'what a recorded call costs, beside strace and perf trace; and how many a second are recorded without loss',
   async run({ quick, signal, folder: parent, onProgress }) {
-    await buildTarget(signal);
+    assertTarget();
     const folder = mkdtempSync(join(parent, 'record-'));
     try {
       const observers = await working(signal);
@@ -84,7 +84,7 @@ export const recordSuite: Suite = {
           onProgress?.(`${kind.what}, round ${round + 1} of ${rounds}`);
           for (const observer of sides) {
             const calls = quick ? observer.calls / 10 : observer.calls;
-            times.get(observer.name)?.push(await nsPerCall(observer.command(folder), kind.name, calls, folder, signal));
+            times.get(observer.name)?.push(await nsPerCall(observer.command(folder), kind.name, calls, signal));
           }
         }
         metrics.push(...metricsOf(kind, times));
@@ -154,7 +154,6 @@ async function sustained(seconds: number, folder: string, signal: AbortSignal): 
   const output = await runTarget(
     [...(observer?.command(folder) ?? [])],
     ['kvm-cheap', `${seconds}s`, '2', '500000'],
-    folder,
     signal,
   );
   const file = TraceFile.open(join(folder, 'recording.arrow'));
@@ -196,21 +195,19 @@ async function nsPerCall(
   observer: readonly string[],
   kind: string,
   calls: number,
-  folder: string,
   signal: AbortSignal,
 ): Promise<number> {
-  const output = await runTarget(observer, [kind, `${calls}`, '1'], folder, signal);
+  const output = await runTarget(observer, [kind, `${calls}`, '1'], signal);
   return output.p50;
 }
 
 async function runTarget(
   observer: readonly string[],
   args: readonly string[],
-  folder: string,
   signal: AbortSignal,
 ): Promise<TargetOutput> {
   const [command = '', ...rest] = [...observer, TARGET, ...args];
-  const { stdout } = await run(command, rest, { cwd: folder, signal });
+  const { stdout } = await run(command, rest, { signal });
   return JSON.parse(stdout) as TargetOutput;
 }
 
@@ -228,16 +225,13 @@ async function working(signal: AbortSignal): Promise<readonly Observer[]> {
   return found;
 }
 
-/** Compiles `native/build/bench_record_target`. */
-async function buildTarget(signal: AbortSignal): Promise<void> {
+function assertTarget(): void {
   if (!existsSync('/dev/kvm'))
     throw new CvmtraceError('UNAVAILABLE', 'there is no /dev/kvm to make cheap calls on', {
       hint: 'run it in the lab: cvmtrace lab run -- cvmtrace bench run record',
     });
-  try {
-    await run('make', ['-s', '-C', join(PACKAGE_ROOT, 'native'), 'bench-record'], { signal });
-  } catch (cause) {
-    signal.throwIfAborted();
-    throw new CvmtraceError('UNAVAILABLE', 'the target cannot be built', { hint: 'install make, gcc and g++', cause });
-  }
+  if (!existsSync(TARGET))
+    throw new CvmtraceError('UNAVAILABLE', 'the program to record is not built', {
+      hint: 'install make, gcc and g++, then: npm run build:native',
+    });
 }
