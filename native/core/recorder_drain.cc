@@ -24,6 +24,7 @@ constexpr uint32_t kMaxPid = 1 << 22;
 
 // Slots behind the last one in use that every round looks at.
 constexpr uint32_t kSlotsAhead = 64;
+constexpr uint32_t kVcpusAhead = 8;
 
 // Records that a round begins with: what it takes is in memory at once.
 constexpr size_t kRoundRecords = size_t{1} << 20;
@@ -77,9 +78,9 @@ bool RecorderDrain::Run(bool last) {
   round_ns_ = NowNs();
   const bool check = last || round_ns_ >= next_check_ns_;
   FindThreads(check);
+  FindVcpus(check);
   if (check) {
     next_check_ns_ = round_ns_ + kCheckPeriodNs;
-    FindVcpus();
     FindEnded();
   }
   for (const auto& thread : threads_) {
@@ -89,21 +90,26 @@ bool RecorderDrain::Run(bool last) {
     thread->open_ns = slot.exit_open_ns.load(std::memory_order_acquire);
     if (thread->open_ns == thread->forced_ns) thread->open_ns = 0;
   }
+  // After exit_open_ns: a vCPU that is closed says so before its thread says that it is inside of no exit.
+  for (const auto& vcpu : vcpus_) {
+    vcpu->ended = vcpu->gone || area_.vcpu(vcpu->index).state.load(std::memory_order_acquire) == kSlotEnded;
+  }
   const size_t records = TakeRings(last);
 
   const bool sample = last || round_ns_ - last_sample_ns_ >= options_.counter_period_ns;
   for (const auto& vcpu : vcpus_) {
-    if (last || vcpu->gone) CloseExit(*vcpu);
-    if (sample || vcpu->gone) Sample(*vcpu, last || vcpu->gone);
+    if (last || vcpu->ended) CloseExit(*vcpu);
+    if (sample || vcpu->ended) Sample(*vcpu, last || vcpu->ended);
   }
   if (sample) last_sample_ns_ = round_ns_;
   // A vCPU's slot is not used again, so that it stays known.
-  std::erase_if(vcpus_, [](const auto& vcpu) { return vcpu->gone; });
+  std::erase_if(vcpus_, [](const auto& vcpu) { return vcpu->ended; });
 
   size_t held = 0;
   for (const auto& thread : threads_) {
     if (!thread->taken) continue;
-    if ((thread->ended && thread->open_ns != 0) || thread->held.size() > options_.held_rows) ForceExit(*thread);
+    if (thread->ended) CloseExits(*thread);
+    if (thread->held.size() > options_.held_rows) ForceExit(*thread);
     Release(*thread, last || thread->ended ? UINT64_MAX : round_ns_ - kClockSlackNs);
     held += thread->held.size();
     if (held > 2 * options_.held_rows && thread->open_ns != 0) {
@@ -164,8 +170,9 @@ void RecorderDrain::FindThreads(bool all) {
   totals_.processes = area_.header().processes.load(std::memory_order_relaxed);
 }
 
-void RecorderDrain::FindVcpus() {
-  for (uint32_t index = 0; index < kVcpuSlots; ++index) {
+void RecorderDrain::FindVcpus(bool all) {
+  const uint32_t past = all ? kVcpuSlots : std::min(past_vcpus_ + kVcpusAhead, kVcpuSlots);
+  for (uint32_t index = 0; index < past; ++index) {
     if (is_vcpu_known_[index]) continue;
     const VcpuSlot& slot = area_.vcpu(index);
     // Its number is what the target writes last.
@@ -173,6 +180,7 @@ void RecorderDrain::FindVcpus() {
     const uint32_t pid = KnownPid(slot.pid.load(std::memory_order_relaxed));
     if (pid != 0) processes_.Add(pid);
     is_vcpu_known_[index] = true;
+    past_vcpus_ = std::max(past_vcpus_, index + 1);
     ++totals_.vcpus;
     vcpus_.push_back(std::make_unique<Vcpu>(Vcpu{index, pid, VcpuCounters(slot)}));
   }
@@ -267,13 +275,20 @@ void RecorderDrain::ForceExit(Thread& thread) {
     thread.open_ns = 0;
     return;
   }
-  FindVcpus();
   const bool found = std::any_of(vcpus_.begin(), vcpus_.end(), [&](const auto& vcpu) {
     return vcpu->pid == thread.pid && CloseExit(*vcpu, thread.open_ns);
   });
-  if (!found && !forced_exits_.contains(thread.open_ns)) ++totals_.damaged;
-  if (!thread.ended) ++totals_.long_exits;
+  if (!found) ++totals_.damaged;
+  ++totals_.long_exits;
   thread.forced_ns = std::exchange(thread.open_ns, 0);
+}
+
+void RecorderDrain::CloseExits(Thread& thread) {
+  thread.open_ns = 0;
+  for (const auto& vcpu : vcpus_) {
+    const uint32_t tid = area_.vcpu(vcpu->index).tid.load(std::memory_order_relaxed);
+    if (vcpu->pid == thread.pid && tid == thread.tid) CloseExit(*vcpu);
+  }
 }
 
 void RecorderDrain::GiveBack(const Thread& thread) {

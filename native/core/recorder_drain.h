@@ -88,18 +88,22 @@ class RecorderDrain {
     uint32_t index;
     uint32_t pid;
     VcpuCounters counters;
-    bool gone = false;
+    bool gone = false;   // its process ended
+    bool ended = false;  // or the vCPU did, as this round has found it
   };
 
   bool Run(bool last);
   void FindThreads(bool all);
-  void FindVcpus();
+  void FindVcpus(bool all);
   void FindEnded();
   size_t TakeRings(bool last);
   size_t TakeRing(Thread& thread);
   void TakeRecord(Thread& thread, const Record& record, uint64_t now_ns);
   void Release(Thread& thread, uint64_t before_ns);
+  // Ends the wait for an exit whose calls are too many to be held.
   void ForceExit(Thread& thread);
+  // Of a thread that ended: no call of its own will end them.
+  void CloseExits(Thread& thread);
   void GiveBack(const Thread& thread);
 
   // Writes a vCPU's open exit without its end, if it has one; with `ts_ns`, if that is when it began.
@@ -121,6 +125,7 @@ class RecorderDrain {
   size_t first_thread_ = 0;    // whose ring is taken first
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
   std::vector<bool> is_vcpu_known_;
+  uint32_t past_vcpus_ = 0;
   // Starts of exits that were written without their end, and whose own rows may still come.
   std::unordered_set<uint64_t> forced_exits_;
   uint64_t round_ns_ = 0;  // when this round began

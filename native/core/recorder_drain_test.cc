@@ -200,6 +200,35 @@ TEST("the slot of a thread that ended is given back, and its next owner begins a
   CHECK(recording.drain.totals().threads == 2);
 }
 
+TEST("an exit whose thread or vCPU ended has no end, and its place") {
+  Recording recording;
+  FakeThread thread(recording.base(), 0, OwnPid(), OwnTid());
+  VcpuSlot& first = ClaimVcpu(recording.base(), 0, OwnPid(), OwnTid(), 7);
+  thread.OpenExit(first, 1);
+  thread.Write(CallRecord(Op::gmem_punch_hole, NowNs(), 2));
+  CHECK(recording.RoundAndTake().empty());
+  first.state.store(kSlotEnded);
+  thread.slot().exit_open_ns.store(0);
+  auto rows = recording.RoundAndTake();
+  CHECK(GpasOf(rows) == (Gpas{1, 2}));
+  REQUIRE(!rows.empty());
+  CHECK(!Has(rows[0], kHasDur));
+
+  VcpuSlot& second = ClaimVcpu(recording.base(), 1, OwnPid(), OwnTid(), 8);
+  thread.OpenExit(second, 3);
+  thread.Write(CallRecord(Op::gmem_punch_hole, NowNs(), 4));
+  thread.slot().state.store(kSlotEnded);
+  CHECK(GpasOf(recording.RoundAndTake()) == (Gpas{3, 4}));
+
+  // Another thread goes on with that vCPU.
+  FakeThread other(recording.base(), 1, OwnPid(), OwnTid());
+  other.Write(CallRecord(Op::gmem_punch_hole, NowNs(), 5));
+  other.CloseExit(second);
+  CHECK(GpasOf(recording.RoundAndTake()) == Gpas{5});
+  CHECK(recording.drain.totals().vcpus == 2);
+  CHECK(recording.drain.totals().damaged == 0);
+}
+
 TEST("a slot that the same thread claims again, after execve, ends the one before") {
   Recording recording;
   FakeThread before(recording.base(), 0, OwnPid(), OwnTid());

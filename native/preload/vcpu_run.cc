@@ -182,9 +182,10 @@ long RunVcpu(int fd, uintptr_t argument) {
 void EndVcpu(Object& vcpu) {
   if (vcpu.run_state.load(std::memory_order_acquire) != kCounted) return;
   vcpu.run_state.store(kNotCounted, std::memory_order_relaxed);
-  // An exit that is open has no end any more; the recorder gives it one without duration.
-  LeaveExit(vcpu);
+  // An exit that is open has no end any more: the recorder writes it without duration, and has to see that before it
+  // sees that the thread is inside of none.
   vcpu.slot->state.store(kSlotEnded, std::memory_order_release);
+  LeaveExit(vcpu);
   RawCall(SYS_munmap, vcpu.run, kRunPageBytes);
 }
 
