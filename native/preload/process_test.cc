@@ -149,16 +149,17 @@ TEST("a thread that ends leaves its rows and its slot") {
   }
 }
 
+std::atomic<int> punched = 0;
 TARGET(cancelled) {
   const int ram = MakeRam();
   pthread_t thread;
   EXPECT(::pthread_create(
              &thread, nullptr,
              [](void* fd) -> void* {
-               for (;;) Punch(static_cast<int>(reinterpret_cast<intptr_t>(fd)), 1);
+               for (;; ++punched) Punch(static_cast<int>(reinterpret_cast<intptr_t>(fd)), 1);
              },
              reinterpret_cast<void*>(static_cast<intptr_t>(ram))) == 0);
-  ::usleep(1000);
+  while (punched < 10) ::usleep(100);
   EXPECT(::pthread_cancel(thread) == 0);
   void* result;
   EXPECT(::pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);

@@ -19,7 +19,8 @@ constexpr uint32_t kSpins = 200;
 constexpr long kFirstSleepNs = 50'000;
 constexpr long kLongestSleepNs = 1'000'000;
 constexpr uint64_t kLookAfterNs = 100'000'000;
-constexpr uint64_t kLongestWriteNs = 100'000'000;
+// A row takes some ns, and a page fault; but on a busy machine signals can come faster than they are handled.
+constexpr uint64_t kLongestWriteNs = 10'000'000'000;
 // A thread without a slot looks for one again once in so many rows.
 constexpr uint32_t kRowsBetweenClaims = 1024;
 
@@ -261,8 +262,11 @@ void ForgetParentsThread() {
   }
   if (!outermost) return;
   do {
+    // The second time round as well: a head that a handler moved on meanwhile must not go back.
+    own.writing.store(frame, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Publish(own);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     own.writing.store(0, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     // A handler that came between the two left its row to us.
