@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
 import { scenarioTable } from '../bench/scenarios/markdown.ts';
 import { strategyTables } from '../bench/strategies/markdown.ts';
+import { formatTable } from '../capture/import/markdown.ts';
 import { workloadTable } from '../capture/workloads/markdown.ts';
 import { PACKAGE_ROOT } from '../native/index.ts';
 
@@ -90,6 +91,7 @@ describe('README.md', () => {
     ['workloads', workloadTable],
     ['strategies', strategyTables],
     ['scenarios', scenarioTable],
+    ['formats', formatTable],
   ])('has the table of %s that the code has', (name, table) => {
     if (UPDATE) rewrite(name, table());
     expect(section(name)).toBe(table());

@@ -1,3 +1,4 @@
+import { markdownTable } from '../../capture/markdown-table.ts';
 import { formatParameter } from '../../capture/workloads/parameter.ts';
 import { SCENARIOS } from './index.ts';
 
@@ -11,11 +12,5 @@ export function scenarioTable(): string {
     dma.map((value) => `\`${value}\``).join(' '),
     parameters.map((parameter) => `\`${parameter.name}=${formatParameter(parameter, parameter.default)}\``).join(' '),
   ]);
-  return [
-    ['scenario', 'what it is', 'what it re-enacts', 'needs', '--dma', 'parameters'],
-    Array<string>(6).fill('---'),
-    ...rows,
-  ]
-    .map((row) => `| ${row.join(' | ')} |`)
-    .join('\n');
+  return markdownTable(['scenario', 'what it is', 'what it re-enacts', 'needs', '--dma', 'parameters'], rows);
 }

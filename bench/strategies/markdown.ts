@@ -1,3 +1,4 @@
+import { markdownTable } from '../../capture/markdown-table.ts';
 import { AXES, formatAxes } from './axes.ts';
 import { PRESETS } from './presets.ts';
 
@@ -8,10 +9,5 @@ export function strategyTables(): string {
     return [`\`${name}\``, summary, imitates, moved.join(' ')];
   });
   const axes = [...AXES].map(([name, { summary, values }]) => [`\`${name}\``, summary, values]);
-  return `${table(['preset', 'what it does', 'whom it imitates', 'axes'], presets)}\n\n${table(['axis', 'meaning', 'values'], axes)}`;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+  return `${markdownTable(['preset', 'what it does', 'whom it imitates', 'axes'], presets)}\n\n${markdownTable(['axis', 'meaning', 'values'], axes)}`;
 }

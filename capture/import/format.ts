@@ -46,6 +46,8 @@ interface FormatBase {
   readonly name: string;
   /** One line for `import --help`: lower case, no full stop. */
   readonly summary: string;
+  /** How one gets such a log, as a command line where there is one. */
+  readonly madeBy: string;
   /** How sure, from 0 (not this) to 100, by the input's first bytes: at most 4 KiB, perhaps cut in a line. A file's name says nothing. */
   detect(head: Uint8Array): number;
 }

@@ -1,3 +1,4 @@
+import { markdownTable } from '../markdown-table.ts';
 import { formatParameter } from './parameter.ts';
 import { WORKLOADS } from './registry.ts';
 
@@ -10,10 +11,5 @@ export function workloadTable(): string {
     imitates.source,
     parameters.map((parameter) => `\`${parameter.name}=${formatParameter(parameter, parameter.default)}\``).join(' '),
   ]);
-  return table(['workload', 'what it does', 'what it imitates', 'source', 'parameters'], rows);
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+  return markdownTable(['workload', 'what it does', 'what it imitates', 'source', 'parameters'], rows);
 }

@@ -46,7 +46,7 @@ async function query(name: string, sql: string): Promise<unknown[][]> {
 async function recorded(name: string): Promise<Row[]> {
   const rows = await query(name, `select op::varchar, "offset", len, errno from events order by seq`);
   return rows.map(([op, offset, len, errno]) => ({
-    op: String(op),
+    op: `${op as string}`,
     offset: offset as number | null,
     len: len as number | null,
     errno: Number(errno),
@@ -190,7 +190,12 @@ describe('QEMU with -accel kvm and a device', () => {
     const qemu =
       'qemu-system-x86_64 -accel kvm -cpu host -machine q35 -m 64M -nodefaults -display none -serial none -monitor stdio -device vfio-pci,host=0000:00:10.0';
     const { status, stderr } = labShell(
-      `(sleep 8; echo quit) | cvmtrace record --quiet -o qemu.arrow -- ${STRACE} -o qemu.strace ${qemu} > /dev/null`,
+      `trace=/sys/kernel/tracing
+       echo mono > $trace/trace_clock
+       for event in iommu/map iommu/unmap; do echo 1 > $trace/events/$event/enable; done
+       (sleep 8; echo quit) | cvmtrace record --quiet -o qemu.arrow -- ${STRACE} -o qemu.strace ${qemu} > /dev/null || exit $?
+       cat $trace/trace > iommu.txt
+       cvmtrace import iommu.txt --quiet --clock mono --align qemu.arrow -o iommu.arrow`,
       { cwd: folder, options: ['--iommu', 'vtd'] },
     );
     expect(status, stderr).toBe(0);
@@ -206,5 +211,25 @@ describe('QEMU with -accel kvm and a device', () => {
     expect(Math.abs(Number(runs) - kvmRuns(calls))).toBeLessThanOrEqual(1);
     expect(exits).toBe(runs);
     expect(named).toBe(0);
+  });
+
+  it("is on one time base with the kernel's events: each map of the VMM has its bytes in iommu:map inside it", async () => {
+    await using analysis = await openAnalysis([join(folder, 'qemu.arrow'), join(folder, 'iommu.arrow')]);
+    const { rows } = await analysis.query(`
+      select c.op::varchar, count(*), count(*) filter (where k.bytes is distinct from c.len) from
+        (from events where trace = 0 and op in ('vfio_map_dma', 'vfio_unmap_dma') and errno = 0) c
+      left join (
+        select c.seq, sum(k.len) as bytes
+        from (from events where trace = 1) k
+        asof join (from events where trace = 0 and op in ('vfio_map_dma', 'vfio_unmap_dma')) c on k.tid = c.tid and k.ts_ns >= c.ts_ns
+        where k.ts_ns < c.ts_ns + c.dur_ns
+        group by c.seq
+      ) k using (seq)
+      group by 1 order by 1`);
+    expect(rows.map(([op]) => op)).toEqual(['vfio_map_dma', 'vfio_unmap_dma']);
+    for (const [op, calls, other] of rows) {
+      expect(Number(calls), `${op as string}`).toBeGreaterThan(5);
+      expect(other, `${op as string}`).toBe(0n);
+    }
   });
 });

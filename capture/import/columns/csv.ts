@@ -17,6 +17,7 @@ const BYTE_ORDER_MARK = bytesOf('\xef\xbb\xbf');
 export const csvFormat: LineFormat = {
   name: 'csv',
   summary: 'CSV with the columns of a trace by name, as export writes it',
+  madeBy: 'cvmtrace export --to csv, or any script',
   kind: 'lines',
   detect: (head) => {
     const [first = ''] = headLines(head);

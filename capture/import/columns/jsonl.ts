@@ -12,6 +12,7 @@ const BRACE = 0x7d;
 export const jsonlFormat: LineFormat = {
   name: 'jsonl',
   summary: 'JSON Lines with the columns of a trace by name, as export writes it',
+  madeBy: 'cvmtrace export --to jsonl, or any script',
   kind: 'lines',
   detect: (head) => {
     const [first = ''] = headLines(head);

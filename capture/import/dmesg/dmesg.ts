@@ -166,6 +166,7 @@ export const dmesgFormat: LineFormat = {
   kind: 'lines',
   name: 'dmesg',
   summary: "the kernel's messages: IOMMU debug prints, IOMMU faults, a guest's memory encryption",
+  madeBy: "dmesg, with 'file drivers/iommu/* +p' in dynamic_debug/control",
   detect(head) {
     const lines = headLines(head).filter((line) => line !== '');
     const read = lines.map((line) => readLineTime(line));

@@ -15,6 +15,7 @@ const BARE = /^\s*(?:map|unmap|io_page_fault): IOMMU:|^\s*kvm_vm_set_mem_attribu
 export const ftraceFormat: LineFormat = {
   name: 'ftrace',
   summary: "the kernel's trace or trace_pipe (tracefs)",
+  madeBy: 'echo mono > trace_clock, events of kvm, iommu, syscalls; cat trace > LOG',
   kind: 'lines',
   detect(head) {
     const lines = headLines(head);
@@ -31,6 +32,7 @@ export const ftraceFormat: LineFormat = {
 export const traceCmdFormat: LineFormat = {
   name: 'trace-cmd',
   summary: 'what trace-cmd report prints',
+  madeBy: 'trace-cmd record -C mono -e kvm -e iommu COMMAND; trace-cmd report > LOG',
   kind: 'lines',
   detect(head) {
     const lines = headLines(head);

@@ -9,6 +9,8 @@ const SAMPLE = /^ *\S.* -?\d+(\/-?\d+)? +(\[\d{3,}\] +)?([.\w#]{4,6} +)?\d+\.(\d
 export const perfScriptFormat: LineFormat = {
   name: 'perf-script',
   summary: 'what perf script prints of tracepoints',
+  madeBy:
+    "perf record -a -k CLOCK_MONOTONIC -e 'kvm:*,iommu:*' -- COMMAND; perf script -F comm,pid,tid,cpu,time,event,trace --ns",
   kind: 'lines',
   detect(head) {
     const lines = headLines(head);

@@ -9,6 +9,7 @@ const LINE = /^ *(\d+\.\d{3}|\?) \( *(\d+\.\d{3} ms)? *\): /;
 export const perfTraceFormat: LineFormat = {
   name: 'perf-trace',
   summary: 'what perf trace prints of system calls',
+  madeBy: 'perf trace -o LOG -- COMMAND',
   kind: 'lines',
   detect: (head) => (headLines(head).some((line) => LINE.test(line)) ? 90 : 0),
   open: (context) => new PerfTraceParser(context),

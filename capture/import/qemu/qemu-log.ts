@@ -16,6 +16,7 @@ const OPEN = 0x28;
 export const qemuLogFormat: LineFormat = {
   name: 'qemu-log',
   summary: "QEMU's -trace output (backend log), with and without -msg timestamp=on",
+  madeBy: "-trace 'kvm_*' -trace 'vfio_*' -trace 'iommufd_*' -trace 'ram_block_*' -msg timestamp=on -D LOG",
   kind: 'lines',
   detect,
   open: (context) => new QemuLogParser(context),

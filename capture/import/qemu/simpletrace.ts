@@ -36,6 +36,7 @@ const MAX_EVENTS = 100_000;
 export const simpletraceFormat: ByteFormat = {
   name: 'qemu-simpletrace',
   summary: "QEMU's trace backend simple, versions 4, 3 and 2 (3 and 2 need --events)",
+  madeBy: 'qemu built with --enable-trace-backends=simple: -trace events=EVENTS,file=LOG',
   kind: 'bytes',
   detect: (head) => (byteOrder(head) ? 100 : 0),
   open: (context) => new SimpletraceParser(context),

@@ -18,6 +18,7 @@ export const straceFormat: LineFormat = {
   kind: 'lines',
   name: 'strace',
   summary: 'strace, with -f, -y, -T and any of its time stamps',
+  madeBy: 'strace -f -ttt -T -yy -X verbose -e trace=ioctl,fallocate,madvise,mmap,munmap,openat,close -o LOG COMMAND',
   detect(head) {
     const lines = headLines(head).filter((line) => line !== '');
     const found = lines.filter((line) => (CALL.test(line) || EXIT.test(line)) && !OTHER_TRACER.test(line)).length;

@@ -191,6 +191,7 @@ export const vfioUserFormat: LineFormat = {
   kind: 'lines',
   name: 'vfio-user',
   summary: "log of a vfio-user device server: libvfio-user's, SPDK's",
+  madeBy: "the device server's debug log",
   detect(head) {
     const lines = headLines(head);
     const regions = lines.filter((line) => REGION.test(line) && / DMA region \S*[[0-9]/.test(line)).length;
