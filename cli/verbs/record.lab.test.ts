@@ -46,7 +46,7 @@ async function query(name: string, sql: string): Promise<unknown[][]> {
 async function recorded(name: string): Promise<Row[]> {
   const rows = await query(name, `select op::varchar, "offset", len, errno from events order by seq`);
   return rows.map(([op, offset, len, errno]) => ({
-    op: `${op as string}`,
+    op: op as string,
     offset: offset as number | null,
     len: len as number | null,
     errno: Number(errno),
@@ -228,8 +228,8 @@ describe('QEMU with -accel kvm and a device', () => {
       group by 1 order by 1`);
     expect(rows.map(([op]) => op)).toEqual(['vfio_map_dma', 'vfio_unmap_dma']);
     for (const [op, calls, other] of rows) {
-      expect(Number(calls), `${op as string}`).toBeGreaterThan(5);
-      expect(other, `${op as string}`).toBe(0n);
+      expect(Number(calls), op as string).toBeGreaterThan(5);
+      expect(other, op as string).toBe(0n);
     }
   });
 });

@@ -3,7 +3,7 @@ import { Option } from 'commander';
 import { recordCommand, type RecordSummary } from '../../capture/record/record.ts';
 import { formatSize } from '../../capture/size.ts';
 import { CvmtraceError, loadNative } from '../../native/index.ts';
-import { formatCount } from '../format-count.ts';
+import { formatCount, formatCountOf } from '../format-count.ts';
 import { formatDuration } from '../format-duration.ts';
 import { sizeOption } from '../option-values.ts';
 import { oneLine } from '../printable.ts';
@@ -90,7 +90,7 @@ async function run(context: VerbContext, argv: readonly string[], options: Recor
   for (const warning of warningsOf(recorded, options.onFull)) output.warn(warning);
   const { rows, processes, lost } = recorded;
   output.note(
-    `recorded ${formatCount(rows)} rows of ${formatCount(processes)} ${processes === 1 ? 'process' : 'processes'}, ${formatCount(lost)} lost, ${out}`,
+    `recorded ${formatCountOf(rows, 'row')} of ${formatCountOf(processes, 'process', 'processes')}, ${formatCount(lost)} lost, ${out}`,
   );
   // Standard output is the command's.
   if (context.json) await output.result({ out, ...recorded }, () => '');

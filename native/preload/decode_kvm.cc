@@ -82,7 +82,8 @@ bool SetMemoryAttributes2(const IoctlCall& call, Row& row) {
   row.Len(attributes.size);
   row.Attrs(attributes.attributes);
   row.Flags(attributes.flags);
-  if (call.failed() && attributes.error_offset) row.Result(attributes.error_offset);
+  // Written back with this error; with others the field can be whatever the target left there.
+  if (call.returned == -EAGAIN) row.Result(attributes.error_offset);
   return true;
 }
 

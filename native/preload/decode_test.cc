@@ -224,6 +224,7 @@ TARGET(in_place) {
   Answer(FindKvmIoctl(0xc080aed2), kGmemFd, attributes);
   attributes.error_offset = 0x5000;
   Answer(FindKvmIoctl(0xc080aed2), kGmemFd, attributes, -EAGAIN);
+  Answer(FindKvmIoctl(0xc080aed2), kGmemFd, attributes, -ENOTTY);
   Answer(FindKvmIoctl(0xc040aed6), kVmFd, attributes);
   EXPECT(FindKvmIoctl(0xc080aed2) != FindKvmIoctl(0x4020aed2));
   EXPECT(!(FindKvmIoctl(0x4020aed2)->kinds & Bit(Kind::kGuestMemfd)));
@@ -234,11 +235,13 @@ TEST("in-place conversion is of a file's range, and says where it failed") {
   TestRecording recording;
   RUN_TARGET(recording, "in_place");
   const auto rows = recording.Rows(Op::kvm_set_memory_attributes2);
-  REQUIRE(rows.size() == 3);
+  REQUIRE(rows.size() == 4);
   CHECK(rows[0].obj == 1 && rows[0].offset == 0x4000 && rows[0].len == 0x200000 && rows[0].attrs == 8);
   CHECK(!Has(rows[0], kHasGpa) && rows[0].result == 0);
   CHECK(rows[1].error == EAGAIN && Has(rows[1], kHasResult) && rows[1].result == 0x5000);
-  CHECK(rows[2].obj == 2 && rows[2].gpa == 0x4000 && !Has(rows[2], kHasOffset));
+  // The kernel did not write it back.
+  CHECK(rows[2].error == ENOTTY && !Has(rows[2], kHasResult));
+  CHECK(rows[3].obj == 2 && rows[3].gpa == 0x4000 && !Has(rows[3], kHasOffset));
 }
 
 TARGET(names) {
