@@ -44,9 +44,8 @@ async function unplacedCalls(analysis: Analysis, trace: number): Promise<string 
        or op = 'ram_madvise' and flags in (4, 9))`,
   );
   const count = Number(rows[0]?.[0] ?? 0);
-  return count === 0
-    ? null
-    : `${count} calls on memory say where in a file or in the VMM it is, not where in the guest`;
+  if (count === 0) return null;
+  return `${count === 1 ? '1 call' : `${count} calls`} on memory by a place in a file or in the VMM, not in the guest`;
 }
 
 /** Undefined with the reason if the trace's ranges are more memory than is reasonable to follow. */
