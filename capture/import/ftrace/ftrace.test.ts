@@ -3,9 +3,9 @@ import { checkFormat } from '../testing/check-format.ts';
 import { ftraceFormat, traceCmdFormat } from './ftrace.ts';
 
 describe('ftrace', () => {
-  checkFormat(ftraceFormat, { cutEvery: 7 });
+  checkFormat(ftraceFormat);
 });
 
 describe('trace-cmd report', () => {
-  checkFormat(traceCmdFormat, { cutEvery: 7 });
+  checkFormat(traceCmdFormat);
 });

@@ -4,9 +4,9 @@ import { perfScriptFormat } from './perf-script.ts';
 import { perfTraceFormat } from './perf-trace.ts';
 
 describe('perf script', () => {
-  checkFormat(perfScriptFormat, { cutEvery: 7 });
+  checkFormat(perfScriptFormat);
 });
 
 describe('perf trace', () => {
-  checkFormat(perfTraceFormat, { cutEvery: 7 });
+  checkFormat(perfTraceFormat);
 });

@@ -17,6 +17,9 @@ export interface Imported {
   readonly baseNs: bigint | null;
 }
 
+/** More than a fixture has, and soon allocated. */
+const BATCH_ROWS = 1024;
+
 export interface ImportBytesOptions extends ImportOptions {
   /** Bytes per chunk; default: all at once. */
   readonly chunkBytes?: number;
@@ -34,6 +37,7 @@ export function importBytes(
   const sink: RowSink = new RowSink({
     consume: (batch) => void rows.push(...rowTexts(batch, sink.baseNs ?? 0n)),
     troubles,
+    batchRows: BATCH_ROWS,
   });
   const context = { sink, troubles, options };
   const parser = format.kind === 'lines' ? new LineSplitter(format.open(context), troubles) : format.open(context);
