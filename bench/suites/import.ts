@@ -69,13 +69,13 @@ async function measure(
     duckdb.push(duckdbSeconds);
   }
   rmSync(out, { force: true });
-  const rate = (seconds: readonly number[]): Interval => medianInterval(seconds.map((s) => sizeBytes / s));
+  const rate = (seconds: readonly number[]): Interval => medianInterval(seconds.map((s) => sizeBytes / 1e6 / s));
   const slower = (than: readonly number[]): Interval =>
     medianInterval(imports.map(({ seconds }, round) => seconds / (than[round] ?? NaN)));
   const side = (name: string, interval: Interval, limit?: Metric['limit']): Metric => ({
     metric: `${format}: ${name}`,
     ...withInterval(interval),
-    unit: 'B/s',
+    unit: 'MB/s',
     better: 'higher',
     ...(limit && { limit }),
   });
@@ -84,7 +84,7 @@ async function measure(
     // What one core does: all of the process's threads are in it, what else runs on the machine is not.
     side('import, by CPU time', rate(imports.map(({ cpuSeconds }) => cpuSeconds)), {
       op: '>=',
-      value: 100e6,
+      value: 100,
     }),
     side('wc -l', rate(wc)),
     side('DuckDB read_csv', rate(duckdb)),

@@ -1,6 +1,6 @@
 import { opCode } from '../../../native/index.ts';
 import type { RowSink } from '../row-sink.ts';
-import { CLOSED_WITH_A_ROW, fileOfPath, UNNUMBERED, type Kind, type OpenFile } from '../strace/files.ts';
+import { CLOSED_WITH_A_ROW, fileOfPath, UNNUMBERED, type Kind, type OpenFile } from '../processes/files.ts';
 import type { Troubles } from '../troubles.ts';
 import { ioctl } from './ioctl-call.ts';
 import { fallocate, madvise, mmap, munmap } from './memory-calls.ts';

@@ -1,6 +1,6 @@
 import { opCode } from '../../../native/index.ts';
 import { IOCTLS, ioctlOf, type FileKind, type Ioctl } from '../ioctls.ts';
-import type { OpenFile } from '../strace/files.ts';
+import type { OpenFile } from '../processes/files.ts';
 import { succeeded, type CallEnd, type Calls } from './calls.ts';
 import { hasSizeOf, IOAS_REQUESTS, ioasOf, RESULT_IN_STRUCT, STRUCTS } from './requests.ts';
 import type { Thread } from './threads.ts';

@@ -1,31 +1,23 @@
 import { opCode } from '../../../native/index.ts';
+import {
+  fallocateOp,
+  isSharedMapping,
+  isUsualMode,
+  KEEP_SIZE,
+  MAP_FIXED,
+  PROT_WRITE,
+  PUNCH_HOLE,
+  RECORDED_ADVICE,
+} from '../memory-abi.ts';
 import { succeeded, type CallEnd, type Calls } from './calls.ts';
 import type { Thread } from './threads.ts';
 
-const RAM_ALLOCATE = opCode('ram_allocate');
-const RAM_PUNCH_HOLE = opCode('ram_punch_hole');
 const RAM_MADVISE = opCode('ram_madvise');
-const GMEM_ALLOCATE = opCode('gmem_allocate');
-const GMEM_PUNCH_HOLE = opCode('gmem_punch_hole');
 const MMAP = opCode('mmap');
 const MUNMAP = opCode('munmap');
 
 const PAGE_BYTES = 4096;
 const TWO_TO_32 = 0x1_0000_0000;
-
-/** linux/falloc.h */
-const KEEP_SIZE = 1;
-const PUNCH_HOLE = 2;
-
-/** Advice that gives memory back or brings it in: DONTNEED, FREE, REMOVE, HUGEPAGE, NOHUGEPAGE, POPULATE_READ, POPULATE_WRITE, DONTNEED_LOCKED. */
-const ADVICE: ReadonlySet<number> = new Set([4, 8, 9, 14, 15, 22, 23, 24]);
-
-/** asm-generic/mman-common.h */
-const PROT_WRITE = 2;
-const MAP_TYPE = 0xf;
-const MAP_SHARED = 1;
-const MAP_SHARED_VALIDATE = 3;
-const MAP_ANONYMOUS = 0x20;
 
 /** fallocate(fd, mode, offset, len) */
 export function fallocate(calls: Calls, thread: Thread, end: CallEnd): void {
@@ -45,17 +37,14 @@ export function fallocate(calls: Calls, thread: Thread, end: CallEnd): void {
     troubles.skip('fallocate of another file');
     return;
   }
-  const isPunch = (mode & PUNCH_HOLE) !== 0;
-  const ofGmem = file?.kind === 'guest-memfd';
-  const op = ofGmem ? (isPunch ? GMEM_PUNCH_HOLE : GMEM_ALLOCATE) : isPunch ? RAM_PUNCH_HOLE : RAM_ALLOCATE;
-  const sink = calls.row(thread, op, end);
+  const sink = calls.row(thread, fallocateOp(mode, file?.kind === 'guest-memfd'), end);
   if (file) sink.obj(file.object);
   // Kernel events do not say what a descriptor is of, and it is often opened before a trace begins.
   else sink.detail('the log does not say which file it is: it may be a guest_memfd');
   sink.offset(args.lo(2), args.hi(2));
   sink.len(args.lo(3), args.hi(3));
   // The name says the mode; another one is in the flags.
-  if (mode !== (isPunch ? KEEP_SIZE | PUNCH_HOLE : KEEP_SIZE)) sink.flags(mode, 0);
+  if (!isUsualMode(mode)) sink.flags(mode, 0);
   if (succeeded(end)) sink.resultNumber(0);
 }
 
@@ -74,7 +63,7 @@ export function madvise(calls: Calls, thread: Thread, end: CallEnd): void {
   }
   const advice = args.has(2) ? args.number(2) : -1;
   const len = args.number(1);
-  if (!ADVICE.has(advice) || len < PAGE_BYTES) {
+  if (!RECORDED_ADVICE.has(advice) || len < PAGE_BYTES) {
     troubles.skip('madvise of another kind, or of less than a page');
     return;
   }
@@ -95,9 +84,11 @@ export function madvise(calls: Calls, thread: Thread, end: CallEnd): void {
 /** mmap(addr, length, prot, flags, fd, offset): shared mappings of what guest memory may lie in. */
 export function mmap(calls: Calls, thread: Thread, end: CallEnd): void {
   const { arguments: args } = thread.call;
-  const type = args.lo(3) & MAP_TYPE;
-  const isShared =
-    args.has(3) && (type === MAP_SHARED || type === MAP_SHARED_VALIDATE) && (args.lo(3) & MAP_ANONYMOUS) === 0;
+  const { mappings } = thread.process;
+  const start = end.hi * TWO_TO_32 + end.lo;
+  const past = start + Math.ceil(args.number(1) / PAGE_BYTES) * PAGE_BYTES;
+  if (succeeded(end) && args.has(1) && args.has(3) && (args.lo(3) & MAP_FIXED) !== 0) mappings.remove(start, past);
+  const isShared = args.has(3) && isSharedMapping(args.lo(3));
   let file = args.has(4) ? thread.process.descriptors.get(args.lo(4))?.file : undefined;
   // A file of any file system is memory if somebody maps it to write to it.
   if (isShared && file?.kind === 'file' && succeeded(end) && (args.lo(2) & PROT_WRITE) !== 0)
@@ -119,9 +110,7 @@ export function mmap(calls: Calls, thread: Thread, end: CallEnd): void {
   if (!succeeded(end)) return;
   sink.resultNumber(0);
   sink.hva(end.lo, end.hi);
-  const start = end.hi * TWO_TO_32 + end.lo;
-  const length = Math.ceil(args.number(1) / PAGE_BYTES) * PAGE_BYTES;
-  thread.process.mappings.add({ start, end: start + length, object: file.object, offset: args.number(5) });
+  mappings.add({ start, end: past, object: file.object, offset: args.number(5) });
 }
 
 /** munmap(addr, length): a row for each such mapping in the range, of the part that is in it. */

@@ -1,4 +1,4 @@
-import { Process } from '../strace/processes.ts';
+import { Process } from '../processes/process.ts';
 import type { Troubles } from '../troubles.ts';
 import { OpenCall } from './open-call.ts';
 

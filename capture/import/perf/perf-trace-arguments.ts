@@ -1,7 +1,7 @@
 import { isWordByte, type Cursor } from '../cursor.ts';
 import type { Syscall } from '../ftrace/open-call.ts';
 import { IOCTLS } from '../ioctls.ts';
-import { NameTable, readFlags } from '../strace/names.ts';
+import { NameTable, readFlags } from '../name-table.ts';
 
 const OPEN_PAREN = 0x28;
 const CLOSE_PAREN = 0x29;

@@ -8,6 +8,7 @@ import { Threads, type Thread } from '../ftrace/threads.ts';
 import { vcpuOfName } from '../ftrace/vcpu-name.ts';
 import { readArgument } from './perf-trace-arguments.ts';
 import { readResult } from './perf-trace-result.ts';
+import { NO_TID } from '../processes/process.ts';
 
 const SPACE = 0x20;
 const OPEN_PAREN = 0x28;
@@ -33,8 +34,6 @@ const MS_PER_S = 1000;
 const NS_PER_DIGIT = [1e6, 1e5, 1e4, 1e3, 100, 10, 1];
 const MAX_ID = 0xffff_ffff;
 const MAX_NAME = 64;
-/** A thread whose number the line does not say: perf leaves it out where there is only one. */
-const NO_TID = -1;
 
 const BY_NAME: ReadonlyMap<number, KnownSyscall> = new Map(SYSCALLS.map((call) => [wordHash(call.name), call]));
 const FD = wordHash('fd');

@@ -1,7 +1,7 @@
 import type { Cursor } from '../cursor.ts';
 import { ERRNO_NUMBERS } from '../errno-numbers.ts';
 import type { CallEnd } from '../ftrace/calls.ts';
-import { NameTable } from '../strace/names.ts';
+import { NameTable } from '../name-table.ts';
 
 const EQUALS = 0x3d;
 const ALL_ONES = 0xffff_ffff;

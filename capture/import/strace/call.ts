@@ -2,10 +2,10 @@ import { bytesOf, Cursor } from '../cursor.ts';
 import type { ImportContext } from '../format.ts';
 import type { RowSink } from '../row-sink.ts';
 import type { Troubles } from '../troubles.ts';
-import { OTHER_FILE, Paths, UNNUMBERED, type Kind, type OpenFile } from './files.ts';
-import { NO_TID } from './leader.ts';
+import { OTHER_FILE, Paths, UNNUMBERED, type Kind, type OpenFile } from '../processes/files.ts';
+import { NO_TID } from '../processes/process.ts';
 import { Outcome } from './outcome.ts';
-import { Process, Thread, type OpenCall, type Processes } from './processes.ts';
+import { Process, Thread, type OpenCall, type Processes } from '../processes/process.ts';
 
 const SPACE = 0x20;
 const COMMA_BYTE = 0x2c;

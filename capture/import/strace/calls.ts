@@ -2,7 +2,7 @@ import type { Call } from './call.ts';
 import { close, closeRange, closing, dup, dup2, dup3, fcntl, memfdCreate, open, openat } from './file-calls.ts';
 import { ioctl } from './ioctl-call.ts';
 import { fallocate, madvise, mmap, munmap } from './memory-calls.ts';
-import { NameTable } from './names.ts';
+import { NameTable } from '../name-table.ts';
 import { execve, make, making } from './process-calls.ts';
 
 export interface CallKind {

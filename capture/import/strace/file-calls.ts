@@ -1,8 +1,8 @@
 import { opCode } from '../../../native/index.ts';
 import { bytesOf } from '../cursor.ts';
 import type { Call } from './call.ts';
-import { CLOSED_WITH_A_ROW, type OpenFile } from './files.ts';
-import { NameTable, readFlags } from './names.ts';
+import { CLOSED_WITH_A_ROW, type OpenFile } from '../processes/files.ts';
+import { NameTable, readFlags } from '../name-table.ts';
 
 const CLOSE = opCode('close');
 const IOMMUFD_OPEN = opCode('iommufd_open');

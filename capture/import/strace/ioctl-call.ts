@@ -1,7 +1,7 @@
 import { opCode } from '../../../native/index.ts';
 import { IOCTLS, ioctlOf, type FileKind, type Ioctl } from '../ioctls.ts';
 import type { Call } from './call.ts';
-import type { OpenFile } from './files.ts';
+import type { OpenFile } from '../processes/files.ts';
 import { readRequest } from './ioctl-request.ts';
 import { readStruct } from './structs.ts';
 

@@ -1,6 +1,6 @@
 import { bytesOf, type Cursor } from '../cursor.ts';
 import { IOCTLS } from '../ioctls.ts';
-import { NameTable, readFlags, skipComment } from './names.ts';
+import { NameTable, readFlags, skipComment } from '../name-table.ts';
 
 const COMMA = bytesOf(', ');
 const OR = bytesOf(' or ');

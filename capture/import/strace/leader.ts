@@ -1,4 +1,5 @@
 import { bytesOf, type Cursor } from '../cursor.ts';
+import { NO_TID } from '../processes/process.ts';
 
 const SPACE = 0x20;
 const DOT = 0x2e;
@@ -21,9 +22,6 @@ const MAX_PID = 4_194_304;
 const EPOCH_FROM = 100_000_000;
 const SECONDS_PER_DAY = 86_400;
 const NS_PER_S = 1_000_000_000;
-
-/** The tid of a line that does not say one. */
-export const NO_TID = -1;
 
 type Stamp = 'none' | 'epoch' | 'day' | 'relative';
 

@@ -1,19 +1,26 @@
 import { opCode } from '../../../native/index.ts';
 import type { Call } from './call.ts';
-import { NameTable, readFlags } from './names.ts';
+import {
+  fallocateOp,
+  isSharedMapping,
+  isUsualMode,
+  KEEP_SIZE,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_SHARED,
+  MAP_SHARED_VALIDATE,
+  PROT_WRITE,
+  PUNCH_HOLE,
+  RECORDED_ADVICE,
+} from '../memory-abi.ts';
+import { NameTable, readFlags } from '../name-table.ts';
 
-const RAM_ALLOCATE = opCode('ram_allocate');
-const RAM_PUNCH_HOLE = opCode('ram_punch_hole');
 const RAM_MADVISE = opCode('ram_madvise');
-const GMEM_ALLOCATE = opCode('gmem_allocate');
-const GMEM_PUNCH_HOLE = opCode('gmem_punch_hole');
 const MMAP = opCode('mmap');
 const MUNMAP = opCode('munmap');
 
 const PAGE = 4096;
 const TWO_TO_32 = 0x1_0000_0000;
-const KEEP_SIZE = 1;
-const PUNCH_HOLE = 2;
 
 /** linux/falloc.h. */
 const MODES = new NameTable(
@@ -41,16 +48,9 @@ const ADVICE = new NameTable(
     MADV_DONTNEED_LOCKED: 24,
   }),
 );
-const ADVICE_NUMBERS: ReadonlySet<number> = new Set([4, 8, 9, 14, 15, 22, 23, 24]);
 
-const PROT_WRITE = 2;
 const PROTECTION = new NameTable(Object.entries({ PROT_NONE: 0, PROT_READ: 1, PROT_WRITE, PROT_EXEC: 4, PROT_SEM: 8 }));
 
-const MAP_TYPE = 0xf;
-const MAP_SHARED = 1;
-const MAP_SHARED_VALIDATE = 3;
-const MAP_FIXED = 0x10;
-const MAP_ANONYMOUS = 0x20;
 /** asm-generic/mman.h and linux/mman.h. */
 const MAP_FLAGS = new NameTable(
   Object.entries({
@@ -99,8 +99,6 @@ export function fallocate(call: Call): void {
     troubles.skip('fallocate that neither allocates nor punches');
     return;
   }
-  const punch = (mode & PUNCH_HOLE) !== 0;
-  const ofGmem = file.kind === 'guest-memfd';
   if (!call.next() || !args.number()) {
     troubles.add('cut line');
     return;
@@ -110,12 +108,12 @@ export function fallocate(call: Call): void {
     troubles.add('cut line');
     return;
   }
-  const sink = call.row(ofGmem ? (punch ? GMEM_PUNCH_HOLE : GMEM_ALLOCATE) : punch ? RAM_PUNCH_HOLE : RAM_ALLOCATE);
+  const sink = call.row(fallocateOp(mode, file.kind === 'guest-memfd'));
   sink.obj(file.object);
   sink.offset(lo, hi);
   sink.len(args.lo, args.hi);
   // The name says the mode; another one is in the flags.
-  if (mode !== (punch ? KEEP_SIZE | PUNCH_HOLE : KEEP_SIZE)) sink.flags(mode, 0);
+  if (!isUsualMode(mode)) sink.flags(mode, 0);
   call.result();
 }
 
@@ -142,7 +140,7 @@ export function madvise(call: Call): void {
     return;
   }
   const advice = args.number() ? args.lo : (ADVICE.read(args) ?? -1);
-  if (!ADVICE_NUMBERS.has(advice)) {
+  if (!RECORDED_ADVICE.has(advice)) {
     troubles.skip('madvise of another kind');
     return;
   }
@@ -188,7 +186,7 @@ export function mmap(call: Call): void {
   }
   const start = outcome.hi * TWO_TO_32 + outcome.lo;
   if (outcome.succeeded && (flags & MAP_FIXED) !== 0) process.mappings.remove(start, start + roundUp(len));
-  if (!isShared(flags)) {
+  if (!isSharedMapping(flags)) {
     troubles.skip('another mapping');
     return;
   }
@@ -214,11 +212,6 @@ export function mmap(call: Call): void {
   if (!outcome.succeeded) return;
   sink.hva(outcome.lo, outcome.hi);
   process.mappings.add({ start, end: start + roundUp(len), object: file.object, offset: args.safe() });
-}
-
-function isShared(flags: number): boolean {
-  const type = flags & MAP_TYPE;
-  return (type === MAP_SHARED || type === MAP_SHARED_VALIDATE) && (flags & MAP_ANONYMOUS) === 0;
 }
 
 /** munmap(addr, length): a row for each such mapping in the range, of the part that is in it. */

@@ -1,6 +1,6 @@
 import { Cursor } from '../cursor.ts';
 import { ERRNO_NUMBERS } from '../errno-numbers.ts';
-import { NameTable } from './names.ts';
+import { NameTable } from '../name-table.ts';
 
 const SPACE = 0x20;
 const EQUALS = 0x3d;

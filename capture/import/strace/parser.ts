@@ -4,7 +4,7 @@ import { Call } from './call.ts';
 import { CALLS, type CallKind } from './calls.ts';
 import { Leader } from './leader.ts';
 import { messageAt, unfinishedAt, UNFINISHED } from './line-ends.ts';
-import { Processes, type OpenCall, type Thread } from './processes.ts';
+import { Processes, type OpenCall, type Thread } from '../processes/process.ts';
 
 const SPACE = 0x20;
 const PLUS = 0x2b;

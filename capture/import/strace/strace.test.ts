@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { checkFormat } from '../testing/check-format.ts';
 import { checkDamage } from '../testing/damage.ts';
 import { importBytes } from '../testing/import-bytes.ts';
-import { OTHER_FILE } from './files.ts';
-import { Process } from './processes.ts';
+import { OTHER_FILE } from '../processes/files.ts';
+import { Process } from '../processes/process.ts';
 import { straceFormat } from './strace.ts';
 
 const importText = (lines: readonly string[]): ReturnType<typeof importBytes> =>

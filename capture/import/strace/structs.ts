@@ -1,6 +1,6 @@
 import { bytesOf, type Cursor } from '../cursor.ts';
 import type { Call } from './call.ts';
-import { NameTable, readFlags } from './names.ts';
+import { NameTable, readFlags } from '../name-table.ts';
 
 const OPEN_BRACE = 0x7b;
 const EQUALS = 0x3d;

@@ -1,7 +1,9 @@
 import type { Troubles } from '../troubles.ts';
 import { OF_A_VMM, type OpenFile } from './files.ts';
-import { NO_TID } from './leader.ts';
 import { Mappings } from './mappings.ts';
+
+/** A log that does not say which thread. */
+export const NO_TID = -1;
 
 /** Bounds of what is kept, whatever a log says; beyond them descriptors are unknown, and threads are the first process's. */
 const MAX_DESCRIPTORS = 64 * 1024;

@@ -1,4 +1,4 @@
-import { bytesOf, wordHash, type Cursor } from '../cursor.ts';
+import { bytesOf, wordHash, type Cursor } from './cursor.ts';
 
 interface Named<T> {
   readonly bytes: Uint8Array;
