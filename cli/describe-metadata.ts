@@ -52,7 +52,7 @@ export function describeMetadata(metadata: DescribedMetadata): readonly (readonl
     [
       'recording',
       recording &&
-        `rings of ${formatBytes(recording.ringBytes)}; a thread whose ring was full ${recording.onFull === 'block' ? 'waited' : 'went on, and what it lost was counted'}`,
+        `rings of ${formatBytes(recording.ringBytes)}; a thread whose ring is full ${recording.onFull === 'block' ? 'waits' : 'goes on, and what it loses is counted'}`,
     ],
     ...metadata.leftOut.map(
       ({ step, errno, reason }) =>
