@@ -92,8 +92,10 @@ describe('a recorder', () => {
       require('node:worker_threads').parentPort.postMessage(recorder.path);
       process.exit(0);`;
     const worker = new Worker(code, { eval: true });
+    // Both can be emitted in one go: who waits for the exit only after the message can miss it.
+    const exited = new Promise((resolve) => worker.once('exit', resolve));
     const path = await new Promise<string>((resolve) => worker.once('message', resolve));
-    await new Promise((resolve) => worker.once('exit', resolve));
+    await exited;
     expect(() => openSync(path, 'r+')).toThrow('ENOENT');
   });
 });
