@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { CvmtraceError, PACKAGE_ROOT } from '../../native/index.ts';
+import { PACKAGE_ROOT } from '../../native/index.ts';
 import { cacheFolder } from '../lab/cache.ts';
 import { findKernel } from '../lab/find-kernel.ts';
+import { assertInstalled, missingPackages, RUN_NEEDS } from '../lab/tools.ts';
 import { medianInterval, pairedRatio } from '../stats/interval.ts';
 import { type Metric, type Suite, withInterval } from './suite.ts';
 
@@ -54,8 +54,7 @@ export const recordBootSuite: Suite = {
   summary: 'a boot of QEMU with KVM and a device in the lab, recorded and not',
   async run({ quick, signal, onProgress }) {
     const { kernel } = findKernel(cacheFolder(process.env), undefined);
-    if (!existsSync('/usr/bin/qemu-system-x86_64'))
-      throw new CvmtraceError('UNAVAILABLE', 'there is no qemu-system-x86_64', { hint: 'install qemu-system-x86' });
+    assertInstalled(missingPackages(RUN_NEEDS, process.env), 'the boot');
     const rounds = quick ? 1 : 7;
     onProgress?.(`${2 * rounds} boots`);
     const { stdout } = await run(

@@ -113,10 +113,11 @@ class RunningImport implements ByteTaker {
   async finish(): Promise<ImportSummary> {
     const { signal, input } = this.#run;
     if (!this.#parser) this.#begin();
-    // What an interrupt cut off is not the end of the log: its last line may be any part of one.
+    // What an interrupt cut off is not the end of the log: what is wrong with the last line is not the log's.
+    const cutHere = signal.aborted ? this.#troubles.kinds() : undefined;
     this.#parser?.end();
     const format = this.#format?.name ?? '';
-    const troubles = this.#troubles.kinds();
+    const troubles = cutHere ?? this.#troubles.kinds();
     const imported = this.#sink.rows;
     if (imported === 0) {
       if (signal.aborted) throw new CvmtraceError('INTERRUPTED', 'interrupted before a row was read');

@@ -1,6 +1,7 @@
 import { opCode } from '../../../native/index.ts';
 import type { SecondsAndNs } from '../calendar.ts';
 import type { ImportContext, LineFormat, LineParser } from '../format.ts';
+import { highHalf, lowHalf } from '../halves.ts';
 import { headLines } from '../head-lines.ts';
 import { readLineTime } from './line-time.ts';
 import { readMessage, type Message } from './messages.ts';
@@ -131,20 +132,20 @@ class DmesgParser implements LineParser {
     const { sink } = this.#context;
     const iova = bytesOfHex(fault.iova);
     this.#begin(IOMMU_FAULT, time);
-    sink.iova(low(iova), high(iova));
-    if (fault.flags !== undefined) sink.flags(low(bytesOfHex(fault.flags)), high(bytesOfHex(fault.flags)));
+    sink.iova(lowHalf(iova), highHalf(iova));
+    if (fault.flags !== undefined) sink.flags(lowHalf(bytesOfHex(fault.flags)), highHalf(bytesOfHex(fault.flags)));
     if (fault.device !== '') sink.detail(fault.device);
   }
 
   #range(op: number, iova: bigint, size: bigint, time: SecondsAndNs | undefined): void {
     const { sink } = this.#context;
     this.#begin(op, time);
-    sink.iova(low(iova), high(iova));
-    sink.len(low(size), high(size));
+    sink.iova(lowHalf(iova), highHalf(iova));
+    sink.len(lowHalf(size), highHalf(size));
   }
 
   #result(bytes: bigint): void {
-    this.#context.sink.result(low(bytes), high(bytes));
+    this.#context.sink.result(lowHalf(bytes), highHalf(bytes));
   }
 
   #begin(op: number, time: SecondsAndNs | undefined): void {
@@ -159,8 +160,6 @@ class DmesgParser implements LineParser {
 }
 
 const bytesOfHex = (digits: string): bigint => BigInt(`0x${digits}`);
-const low = (value: bigint): number => Number(value & 0xffff_ffffn);
-const high = (value: bigint): number => Number(BigInt.asUintN(32, value >> 32n));
 
 export const dmesgFormat: LineFormat = {
   kind: 'lines',

@@ -2,6 +2,7 @@ import { opCode } from '../../../native/index.ts';
 import { secondsOf } from '../calendar.ts';
 import { Cursor, bytesOf } from '../cursor.ts';
 import type { ImportContext, LineFormat, LineParser } from '../format.ts';
+import { highHalf, lowHalf } from '../halves.ts';
 import { headLines } from '../head-lines.ts';
 
 const MAP = opCode('vfio_user_dma_map');
@@ -158,11 +159,11 @@ class VfioUserParser implements LineParser {
     if (region.timed) sink.time(region.seconds, region.nanoseconds);
     if (region.object > 0) sink.obj(region.object);
     if (region.hasRange) {
-      sink.iova(low(region.start), high(region.start));
-      sink.len(low(region.end - region.start), high(region.end - region.start));
+      sink.iova(lowHalf(region.start), highHalf(region.start));
+      sink.len(lowHalf(region.end - region.start), highHalf(region.end - region.start));
     }
-    if (region.offset !== undefined) sink.offset(low(region.offset), high(region.offset));
-    if (region.flags !== undefined) sink.flags(low(region.flags), high(region.flags));
+    if (region.offset !== undefined) sink.offset(lowHalf(region.offset), highHalf(region.offset));
+    if (region.flags !== undefined) sink.flags(lowHalf(region.flags), highHalf(region.flags));
     if (region.errno !== 0) sink.errno(region.errno);
     // Which device a number stands for is said once.
     if (region.object === 0 || region.name === undefined || this.#seen.has(region.object)) return;
@@ -183,9 +184,6 @@ const RANGE = /^(?:iova=)?\[?((?:0x)?[0-9a-f]+|\(nil\))(?:, |-)((?:0x)?[0-9a-f]+
 const PART = /^iova=\[.* mapping=\[/;
 const OFFSET = / offset=((?:0x)?[0-9a-f]+)(?: |$|:)/i;
 const FLAGS = / flags=((?:0x)?[0-9a-f]+)(?: |$|:)/i;
-
-const low = (value: bigint): number => Number(value & 0xffff_ffffn);
-const high = (value: bigint): number => Number(BigInt.asUintN(32, value >> 32n));
 
 export const vfioUserFormat: LineFormat = {
   kind: 'lines',
