@@ -11,6 +11,7 @@ import { openParquet } from './parquet-trace.ts';
 import { OpType, registerReadTrace, type TraceRegistry } from './read-trace.ts';
 import { lockingStatements, openingConfig, quote, SQL_TYPES, threadsFor, type AnalysisOptions } from './settings.ts';
 import { sqlError } from './sql-error.ts';
+import { stateTableSql } from '../state/tables.ts';
 import { viewSql, viewTopics } from './views.ts';
 import { duckdb } from './duckdb.ts';
 
@@ -101,6 +102,7 @@ function catalog(traces: readonly SelectableTrace[], ops: OpType): string[] {
         `insert into traces values (${trace}, ${quote(path)}, ${quote(kind)}, ${quote(metadata.source)}, ${rows}, ${complete}, ${quote(JSON.stringify(metadata))})`,
     ),
     `create view _trace_rows as ${selects.length > 0 ? selects.join(' union all ') : empty}`,
+    stateTableSql(),
     ...viewTopics().map(viewSql),
   ];
 }
