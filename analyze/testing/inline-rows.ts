@@ -8,7 +8,7 @@ import { quote, SQL_TYPES } from '../db/settings.ts';
 
 /** A row of a trace as a test writes it; what it leaves out is null. `seq` counts up in each trace, `errno` is 0. */
 export type InlineRow = { readonly op: OpName; readonly trace?: number; readonly detail?: string } & {
-  readonly [N in Exclude<ColumnName, 'op' | 'detail'>]?: number;
+  readonly [N in Exclude<ColumnName, 'op' | 'detail'>]?: number | bigint;
 };
 
 /** An analysis without traces, whose rows a test sets. Opens before and closes after the tests of the file. */
@@ -30,20 +30,21 @@ export function inlineAnalysis(): {
   };
 }
 
-function inlineSql(rows: readonly InlineRow[]): string {
-  const next = new Map<number, number>();
-  const selects = rows.map((row) => {
-    const trace = row.trace ?? 0;
-    const seq = row.seq ?? next.get(trace) ?? 0;
-    next.set(trace, seq + 1);
-    const full: Readonly<Record<string, number | string | undefined>> = { errno: 0, ...row, seq };
-    const values = COLUMNS.map(({ name, type }) => `${literal(full[name])}::${SQL_TYPES[type]} as "${name}"`);
-    return `select ${trace}::uinteger as trace, ${values.join(', ')}`;
-  });
-  return selects.join(' union all ');
-}
+/** ASCII's own separators: no text of a test has them. */
+const [FIELD, ROW] = ['\u001f', '\u001e'] as const;
 
-function literal(value: number | string | undefined): string {
-  if (value === undefined) return 'null';
-  return typeof value === 'string' ? quote(value) : String(value);
+/** A select of the rows as `_trace_rows` has them. As one text that DuckDB splits: as literals, 20,000 rows take it a second. */
+export function inlineSql(rows: readonly InlineRow[]): string {
+  const next = new Map<number, bigint>();
+  const lines = rows.map((row) => {
+    const trace = row.trace ?? 0;
+    const seq = BigInt(row.seq ?? next.get(trace) ?? 0);
+    next.set(trace, seq + 1n);
+    const full: Readonly<Record<string, number | bigint | string | undefined>> = { errno: 0, ...row, seq };
+    return [trace, ...COLUMNS.map(({ name }) => full[name] ?? '')].join(FIELD);
+  });
+  const columns = COLUMNS.map(({ name, type }, i) => `nullif(f[${i + 2}], '')::${SQL_TYPES[type]} as "${name}"`);
+  const text = rows.length === 0 ? '[]::varchar[]' : `string_split(${quote(lines.join(ROW))}, ${quote(ROW)})`;
+  return `select f[1]::uinteger as trace, ${columns.join(', ')}
+    from (select string_split(line, ${quote(FIELD)}) as f from (select unnest(${text}) as line))`;
 }
