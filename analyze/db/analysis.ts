@@ -5,7 +5,8 @@ import type { TraceMetadata } from '../../capture/trace/metadata.ts';
 import { chunkRows, type ResultColumn, type Value } from './chunk.ts';
 import { copyResult, type CopyFormat, type CopyOptions } from './copy-to.ts';
 import { Interrupt } from './interrupt.ts';
-import { ResultStream } from './result-stream.ts';
+import { assertPermitted, type Permission } from './permitted.ts';
+import { ResultStream, type StatementCheck } from './result-stream.ts';
 import { sqlError } from './sql-error.ts';
 import { duckdb } from './duckdb.ts';
 
@@ -39,6 +40,8 @@ export interface AnalysisParts {
   readonly database: Database;
   readonly traces: readonly OpenTrace[];
   readonly scratchDir: string;
+  /** SQL may read and write files. */
+  readonly allowFiles: boolean;
   /** Takes the error of read_trace that DuckDB's text is about, if it is. */
   readonly takeTraceError: (text: string) => CvmtraceError | undefined;
   readonly dispose: () => void;
@@ -68,8 +71,11 @@ export class Analysis {
    * Runs SQL, several statements if need be, and returns the rows of the last, at most `maxRows`.
    * @throws CvmtraceError USAGE if the SQL is wrong or reaches for files, BAD_INPUT if a trace is damaged, INTERRUPTED, IO, UNAVAILABLE (memory).
    */
-  async query(sql: string, options: { readonly maxRows?: number } = {}): Promise<QueryResult> {
-    const stream = await this.stream(sql);
+  async query(
+    sql: string,
+    options: { readonly maxRows?: number; readonly permission?: Permission } = {},
+  ): Promise<QueryResult> {
+    const stream = await this.stream(sql, options.permission);
     const maxRows = options.maxRows ?? Infinity;
     const rows: Value[][] = [];
     try {
@@ -89,10 +95,13 @@ export class Analysis {
    * Runs SQL and returns its result as it is computed, in chunks of at most 2048 rows, in bounded memory. Only an
    * `order by` gives an order: DuckDB's threads take turns otherwise. Same errors as `query`, also while it is read.
    */
-  async stream(sql: string): Promise<ResultStream> {
+  async stream(sql: string, permission: Permission = 'ask'): Promise<ResultStream> {
     if (this.#closed) throw new Error('the analysis is closed');
     const interrupt = new Interrupt();
-    const opening = ResultStream.open(this.#parts.database, sql, interrupt, this.#toError, () =>
+    const check: StatementCheck = (type, statements) => {
+      if (!this.#parts.allowFiles) assertPermitted(type, sql, statements, permission);
+    };
+    const opening = ResultStream.open(this.#parts.database, sql, interrupt, check, this.#toError, () =>
       this.#running.delete(interrupt),
     );
     this.#running.set(interrupt, opening);

@@ -48,7 +48,10 @@ export async function copyResult(
   const query = await withCasts(analysis, sql.trim().replace(/;+$/, ''), format);
   try {
     if (format === 'arrow') await writeArrow(analysis, query, scratch, options);
-    else await analysis.query(`copy (\n${query}\n) to ${quote(scratch)} (${copyClause(format, options)})`);
+    else
+      await analysis.query(`copy (\n${query}\n) to ${quote(scratch)} (${copyClause(format, options)})`, {
+        permission: 'copy',
+      });
     await move(scratch, path);
   } finally {
     await rm(scratch, { force: true });

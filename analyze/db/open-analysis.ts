@@ -51,6 +51,7 @@ export async function openAnalysis(paths: readonly string[], options: AnalysisOp
         database,
         traces,
         scratchDir,
+        allowFiles: options.allowFiles === true,
         takeTraceError: (text) => registry.take(text),
         dispose: closeArrows,
       });

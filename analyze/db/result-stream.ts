@@ -6,6 +6,9 @@ import { duckdb } from './duckdb.ts';
 /** Turns what a failed call threw into the error to throw. */
 export type ErrorMapper = (cause: unknown) => Error;
 
+/** Throws if a statement of DuckDB's type `type`, one of so many, must not be run. */
+export type StatementCheck = (type: number, statements: number) => void;
+
 /**
  * The result of a query as it is computed, on a connection of its own: memory holds a few chunks of it. Read to its end, or `close` it.
  */
@@ -26,11 +29,15 @@ export class ResultStream implements AsyncIterable<Chunk> {
     this.columns = resultColumns(result);
   }
 
-  /** Runs all statements of `sql` and returns the result of the last. `interrupt` stops them, and the stream later. */
+  /**
+   * Runs all statements of `sql` and returns the result of the last. `interrupt` stops them, and the stream later; `check` throws for a statement
+   * that is not to be run.
+   */
   static async open(
     database: Database,
     sql: string,
     interrupt: Interrupt,
+    check: StatementCheck,
     toError: ErrorMapper,
     onEnd: () => void,
   ): Promise<ResultStream> {
@@ -43,7 +50,7 @@ export class ResultStream implements AsyncIterable<Chunk> {
     try {
       connection = await duckdb().connect(database);
       interrupt.attach(connection);
-      const result = await runStatements(connection, sql, interrupt);
+      const result = await runStatements(connection, sql, interrupt, check);
       return new ResultStream(result, interrupt, toError, release);
     } catch (cause) {
       release();
@@ -104,7 +111,12 @@ export class ResultStream implements AsyncIterable<Chunk> {
 }
 
 /** Runs the statements one after the other; the last one's result is computed as it is fetched. */
-async function runStatements(connection: Connection, sql: string, interrupt: Interrupt): Promise<Result> {
+async function runStatements(
+  connection: Connection,
+  sql: string,
+  interrupt: Interrupt,
+  check: StatementCheck,
+): Promise<Result> {
   const { extracted_statements: statements, statement_count: count } = await duckdb().extract_statements(
     connection,
     sql,
@@ -115,6 +127,7 @@ async function runStatements(connection: Connection, sql: string, interrupt: Int
     const statement = await duckdb().prepare_extracted_statement(connection, statements, i);
     try {
       interrupt.check();
+      check(duckdb().prepared_statement_type(statement), count);
       if (i === count - 1) return await duckdb().execute_prepared_streaming(statement);
       await duckdb().execute_prepared(statement);
     } finally {
