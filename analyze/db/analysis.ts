@@ -4,6 +4,7 @@ import type { CvmtraceError } from '../../native/index.ts';
 import type { TraceMetadata } from '../../capture/trace/metadata.ts';
 import { chunkRows, type ResultColumn, type Value } from './chunk.ts';
 import { copyResult, type CopyFormat, type CopyOptions } from './copy-to.ts';
+import { makeExpensive } from './expensive.ts';
 import { Interrupt } from './interrupt.ts';
 import { assertPermitted, type Permission } from './permitted.ts';
 import { ResultStream, type StatementCheck } from './result-stream.ts';
@@ -57,6 +58,7 @@ export class Analysis {
   /** The queries that are not over, by what stops them. */
   readonly #running = new Map<Interrupt, Promise<ResultStream>>();
   #copies = 0;
+  #expensive: Promise<void> | undefined;
   #closed = false;
   readonly #removeScratch: () => void;
 
@@ -114,6 +116,18 @@ export class Analysis {
    */
   async copyTo(sql: string, format: CopyFormat, path: string, options: CopyOptions = {}): Promise<void> {
     await copyResult(this, sql, format, path, `${this.#parts.scratchDir}/out/${this.#copies++}`, options);
+  }
+
+  /**
+   * Makes the tables that are expensive and that most views are computed from, unless they are there: made by an earlier call, or in the cache
+   * that the analysis reads. Same errors as `query`; what failed can be tried again.
+   */
+  keepExpensive(): Promise<void> {
+    this.#expensive ??= makeExpensive(this).catch((cause: unknown) => {
+      this.#expensive = undefined;
+      throw cause;
+    });
+    return this.#expensive;
   }
 
   /** Stops all running queries; they fail with INTERRUPTED. */

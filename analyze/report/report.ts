@@ -120,7 +120,7 @@ export interface Report {
 export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Report> {
   const open = analysis.traces[trace];
   if (!open) throw new RangeError(`no trace ${trace} in an analysis of ${analysis.traces.length}`);
-  await keepConversions(analysis);
+  await analysis.keepExpensive();
   const select = async (sql: string): Promise<Row[]> => (await analysis.query(sql)).rows.map((row) => new Row(row));
   const notes: string[] = [];
   const memory = await memoryReport(analysis, trace);
@@ -207,15 +207,6 @@ export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Repor
       : null,
     notes,
   };
-}
-
-/** Computes what most views share once: the view `_conversions` becomes a table of the same content. */
-async function keepConversions(analysis: Analysis): Promise<void> {
-  const { rows } = await analysis.query(`select 1 from duckdb_tables() where table_name = '_kept_conversions'`);
-  if (rows.length > 0) return;
-  await analysis.query(
-    'create table _kept_conversions as from _conversions; create or replace view _conversions as from _kept_conversions',
-  );
 }
 
 /** The words that belong beside every number of a trace with this metadata. */
