@@ -2,10 +2,11 @@
  * The lab: an emulated host in which KVM, VFIO and iommufd are the kernel's own, on any machine with QEMU. This file holds where its kernels
  * are kept: a folder each in the user's cache, named after the hash of its source and config.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { dirname, isAbsolute, join } from 'node:path';
-import { CvmtraceError } from '../../native/index.ts';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { childrenOf, userCacheFolder } from '../../capture/cache-folder.ts';
+
+export { bytesOnDisk, makeFolder, removeFolder } from '../../capture/cache-folder.ts';
 
 /** What is known of a built kernel: `kernel.json` in its folder, written last. */
 export interface LabKernel {
@@ -32,13 +33,7 @@ const DESCRIPTION = 'kernel.json';
  * @throws CvmtraceError USAGE if XDG_CACHE_HOME is not absolute, as its specification demands
  */
 export function cacheFolder(env: Readonly<Record<string, string | undefined>>): string {
-  const base = env['XDG_CACHE_HOME'];
-  if (base !== undefined && base !== '' && !isAbsolute(base)) {
-    throw new CvmtraceError('USAGE', `XDG_CACHE_HOME is not an absolute path: ${base}`, {
-      hint: 'unset it, or give it an absolute path',
-    });
-  }
-  return join(base === undefined || base === '' ? join(env['HOME'] ?? homedir(), '.cache') : base, 'cvmtrace', 'lab');
+  return userCacheFolder(env, 'lab');
 }
 
 /** All kernels that are whole, newest first. */
@@ -81,37 +76,6 @@ const HASH_DIGITS = 16;
 
 function labelOf(name: string): string {
   return name.replace(/^.*\/(?=[^/])/, '').replace(/[^\w.+-]+/g, '_');
-}
-
-/** Makes a folder and what is above it. Not by Node's recursive mkdir, which never comes back below /proc. */
-export function makeFolder(folder: string): void {
-  if (existsSync(folder)) return;
-  makeFolder(dirname(folder));
-  mkdirSync(folder);
-}
-
-/** Takes away what an earlier build under the same name left. */
-export function removeFolder(folder: string): void {
-  rmSync(folder, { recursive: true, force: true });
-}
-
-/** Bytes on disk of a folder and all below it. */
-export function bytesOnDisk(folder: string): number {
-  let bytes = 0;
-  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile()) continue;
-    bytes += statSync(join(entry.parentPath, entry.name)).blocks * 512;
-  }
-  return bytes;
-}
-
-function childrenOf(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    // Nothing has been built.
-    return [];
-  }
 }
 
 function readKernel(path: string): LabKernel | undefined {
