@@ -8,5 +8,6 @@ export type { CopyFormat, CopyOptions } from './db/copy-to.ts';
 export { openAnalysis } from './db/open-analysis.ts';
 export { ResultStream } from './db/result-stream.ts';
 export type { AnalysisOptions } from './db/settings.ts';
-export { documentedColumns, viewSql, viewTopics, type DocumentedColumn } from './db/views.ts';
+export * from './db/library.ts';
+export { sqlTopics, stateNames, viewSql, viewTopics, wordsOf } from './db/views.ts';
 export * from './report/report.ts';

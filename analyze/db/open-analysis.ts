@@ -12,7 +12,7 @@ import { OpType, registerReadTrace, type TraceRegistry } from './read-trace.ts';
 import { lockingStatements, openingConfig, quote, SQL_TYPES, threadsFor, type AnalysisOptions } from './settings.ts';
 import { sqlError } from './sql-error.ts';
 import { stateTableSql } from '../state/tables.ts';
-import { viewSql, viewTopics } from './views.ts';
+import { sqlTopics, viewSql } from './views.ts';
 import { duckdb } from './duckdb.ts';
 
 /**
@@ -104,7 +104,7 @@ function catalog(traces: readonly SelectableTrace[], ops: OpType): string[] {
     ),
     `create view _trace_rows as ${selects.length > 0 ? selects.join(' union all ') : empty}`,
     stateTableSql(),
-    ...viewTopics().map(viewSql),
+    ...sqlTopics().map(viewSql),
   ];
 }
 

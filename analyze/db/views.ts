@@ -1,36 +1,95 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PACKAGE_ROOT } from '../../native/index.ts';
+import { STATE_TABLES } from '../state/tables.ts';
 
-/** The folder with the views, one file per topic. */
+/** The folder with the views and macros, one file per topic. */
 export const SQL_DIR = join(PACKAGE_ROOT, 'analyze', 'sql');
 
-/** Files that others build on come first; the rest in the order of their names. */
-const FIRST = ['events', 'conversions', 'page_flips', 'phases'];
-
-/** Names of the topics in an order in which their files can be run. */
-export function viewTopics(): string[] {
-  const topics = readdirSync(SQL_DIR)
-    .filter((name) => name.endsWith('.sql'))
-    .map((name) => name.slice(0, -'.sql'.length))
-    .sort();
-  return [...FIRST, ...topics.filter((topic) => !FIRST.includes(topic))];
+/** A file of SQL by what it makes and what it reads. */
+interface Topic {
+  readonly name: string;
+  readonly sql: string;
+  /** Views and macros that it makes, in their order. */
+  readonly makes: readonly string[];
+  /** Every word of its statements; comments are left out. */
+  readonly words: ReadonlySet<string>;
 }
 
-/** SQL that makes the views of a topic over `events` (for `events` itself over `_trace_rows`). */
+let topics: readonly Topic[] | undefined;
+
+/** All files, those that others build on first: a view can only be made once what it reads is there. */
+function readTopics(): readonly Topic[] {
+  return (topics ??= inOrder(sqlFiles(SQL_DIR).map((file) => readTopic(file))));
+}
+
+function readTopic(file: string): Topic {
+  const sql = readFileSync(join(SQL_DIR, file), 'utf8');
+  const made = sql.matchAll(/^create or replace (?:view|macro) (\w+)/gm);
+  return {
+    name: file.slice(0, -'.sql'.length),
+    sql,
+    makes: [...made].map(([, name = '']) => name),
+    words: wordsOf(sql),
+  };
+}
+
+/** Names of the SQL files of a folder, sorted. */
+export function sqlFiles(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.sql'))
+    .sort();
+}
+
+/** The words of SQL without its comments and texts. */
+export function wordsOf(sql: string): ReadonlySet<string> {
+  return new Set(sql.replace(/--.*|'[^']*'/g, '').match(/\w+/g));
+}
+
+function inOrder(files: readonly Topic[]): Topic[] {
+  const ordered = new Set<Topic>();
+  const place = (topic: Topic, above: readonly Topic[]): void => {
+    if (above.includes(topic)) throw new Error(`${topic.name}.sql needs itself`);
+    for (const other of files) if (other !== topic && reads(topic, other)) place(other, [...above, topic]);
+    ordered.add(topic);
+  };
+  for (const topic of files) place(topic, []);
+  return [...ordered];
+}
+
+function reads(topic: Topic, other: Topic): boolean {
+  return other.makes.some((name) => topic.words.has(name));
+}
+
+/** Names of the topics in an order in which their files can be run. */
+export function sqlTopics(): string[] {
+  return readTopics().map(({ name }) => name);
+}
+
+/** Names of the views for everybody, in the same order. A topic's view has the topic's name. */
+export function viewTopics(): string[] {
+  return readTopics()
+    .filter(({ name, sql }) => new RegExp(`^create or replace view ${name} `, 'm').test(sql))
+    .map(({ name }) => name);
+}
+
+/** SQL that makes the views and macros of a topic over `events` (for `events` itself over `_trace_rows`). */
 export function viewSql(topic: string): string {
   return readFileSync(join(SQL_DIR, `${topic}.sql`), 'utf8');
 }
 
-export interface DocumentedColumn {
-  readonly name: string;
-  readonly meaning: string;
-}
-
-/** The columns of a topic's view, as its file documents them: `-- @column NAME MEANING`. */
-export function documentedColumns(topic: string): DocumentedColumn[] {
-  return [...viewSql(topic).matchAll(/^-- @column (\S+) +(.+)$/gm)].map(([, name = '', meaning = '']) => ({
-    name,
-    meaning,
-  }));
+/**
+ * Names that need the walk's tables: these tables, and all views and macros that read them, themselves or through others. Those of them that a
+ * query's words (see `wordsOf`) have are what it needs.
+ */
+export function stateNames(): ReadonlySet<string> {
+  const names = new Set<string>(Object.keys(STATE_TABLES));
+  for (const { sql } of readTopics()) {
+    for (const statement of sql.split(/^create or replace /m).slice(1)) {
+      const [, name = ''] = /^(?:view|macro) (\w+)/.exec(statement) ?? [];
+      const words = wordsOf(statement);
+      if ([...names].some((state) => words.has(state))) names.add(name);
+    }
+  }
+  return names;
 }

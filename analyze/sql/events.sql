@@ -1,9 +1,11 @@
--- events: the rows of all open traces, one per call, exit, access or mark. Every other view reads only this one.
+-- events: the rows of all open traces, one per call, exit, access or mark.
 --
 -- It reads `_trace_rows`, which cvmtrace makes of the traces it opens. In the duckdb shell make it from a trace exported to Parquet, then read
--- this file and those of the views you want, in this order: conversions.sql, page_flips.sql, phases.sql, then any.
+-- this file and those of the views you want, in this order: ranges.sql, units.sql, conversions.sql, phases.sql, then any.
 --   create view _trace_rows as select 0 as trace, * from 'trace.parquet';
 --   .read events.sql
+-- Not those that tell what was live when (page_stays, dma_mappings, memslots, hazards, and all over them): SQL cannot compute that in bounded
+-- time, so cvmtrace does, into tables. They are in a database that `cvmtrace sql TRACE --database OUT.duckdb` writes, with everything else.
 --
 -- @column trace      number of the trace, from 0 in the order they were opened; `traces` has their paths
 -- @column seq        order of capture, dense from 0 in each trace

@@ -17,10 +17,7 @@
 -- @column max_ns      longest duration, ns
 create or replace view op_latency as
 with sized as (
-  select
-    trace, op, dur_ns, errno, len,
-    case when len is null then 0 when len <= 4096 then 1 when len <= 65536 then 2 when len <= 1048576 then 3 when len <= 2097152 then 4
-      when len <= 67108864 then 5 else 6 end::utinyint as class
+  select trace, op, dur_ns, errno, len, _size_class(len) as class
   from events
   where op not in ('mark', 'lost', 'kvm_run', 'exit_other', 'import_trouble')
 ),

@@ -1,30 +1,68 @@
 import { expect, test } from 'vitest';
-import { documentedColumns, viewSql, viewTopics } from '../db/views.ts';
+import { library } from '../db/library.ts';
+import { sqlTopics, stateNames, viewSql, viewTopics } from '../db/views.ts';
 import { inlineAnalysis } from '../testing/inline-rows.ts';
 
 const { rowsOf } = inlineAnalysis();
+const items = library();
 
-test('the topics are the views that the design names', () => {
+test('the views are those that the design names', () => {
   expect(viewTopics().toSorted()).toEqual([
     'boot',
     'conversions',
+    'dma_live',
+    'dma_mappings',
     'events',
+    'guest_requests',
+    'hazards',
     'loss',
     'memory_over_time',
+    'memslots',
     'op_latency',
     'page_flips',
+    'page_stays',
     'phases',
+    'run_sizes',
+    'vaddr_windows',
     'vcpu_exits',
   ]);
 });
 
-test.each(viewTopics())('%s documents the columns that it has, in their order', async (topic) => {
-  const actual = await rowsOf([{ op: 'mark' }], `select column_name from (describe ${topic})`);
-  expect(documentedColumns(topic).map(({ name }) => name)).toEqual(actual.flat());
+test.each(items.filter(({ kind }) => kind === 'view' || kind === 'table macro'))(
+  '$name documents the columns that it has, in their order',
+  async ({ name, kind, columns }) => {
+    const actual = await rowsOf(
+      [{ op: 'mark' }],
+      `select column_name from (describe select * from ${kind === 'view' ? name : `${name}(1)`})`,
+    );
+    expect(columns.map((column) => column.name)).toEqual(actual.flat());
+    expect(columns.filter(({ meaning }) => meaning === '')).toEqual([]);
+  },
+);
+
+test.each(items.filter(({ kind }) => kind !== 'query'))('the example of $name runs', async ({ name, example }) => {
+  expect(example).toContain(name);
+  await rowsOf([{ op: 'mark' }], example);
 });
 
-test.each(viewTopics())('%s makes its own view, and private ones whose names begin with _', (topic) => {
-  const made = [...viewSql(topic).matchAll(/^create or replace (?:view|macro) (\w+)/gm)].map(([, name]) => name);
-  expect(made).toContain(topic);
-  expect(made.filter((name) => name !== topic && !name?.startsWith('_'))).toEqual([]);
+test.each(items)('$name has one sentence', ({ summary }) => {
+  expect(summary).toMatch(/^\S.*[.?]$/);
+  expect(summary.length).toBeLessThan(200);
+});
+
+test.each(sqlTopics())('%s makes its own view or macro, and what has no comment begins with _', (topic) => {
+  const made = [...viewSql(topic).matchAll(/^create or replace (?:view|macro) (\w+)/gm)].map(([, name = '']) => name);
+  const documented = items.filter(({ file }) => file === `${topic}.sql`).map(({ name }) => name);
+  expect(made.filter((name) => !name.startsWith('_')).toSorted()).toEqual(documented.toSorted());
+  expect(documented.length).toBeGreaterThan(0);
+});
+
+test('what needs the tables of the walk is known, through others too; what reads events alone is not of it', () => {
+  const names = stateNames();
+  for (const name of ['_mappings', 'dma_mappings', 'dma_live', 'page_state_at_seq', 'discards_avoided', 'hazards']) {
+    expect({ name, needed: names.has(name) }).toEqual({ name, needed: true });
+  }
+  for (const name of ['events', 'conversions', '_conversions', 'phases', 'op_latency', 'coalescing', 'size_class']) {
+    expect({ name, needed: names.has(name) }).toEqual({ name, needed: false });
+  }
 });
