@@ -1,0 +1,157 @@
+/** The memory of one VM: which side each range is on, since when, and what is held (allocated) on each side. */
+import { RangeList } from './range-list.ts';
+
+/** Bytes, over all VMs. */
+export interface MemoryTotals {
+  private: number;
+  shared: number;
+  privateHeld: number;
+  sharedHeld: number;
+  doublyHeld: number;
+}
+
+/** What is told of memory that changes. */
+export interface MemoryObserver {
+  /** A stay on a side is over. */
+  stayed(vm: number, gpa: number, past: number, isPrivate: boolean, seq: number, ns: number): void;
+  /** Memory was held on a side until now. */
+  held(vm: number, gpa: number, past: number, isPrivate: boolean, seq: number, ns: number): void;
+  /** A range changed sides for the `flips`th time in a row without a rest. */
+  stormed(vm: number, gpa: number, past: number, flips: number): void;
+}
+
+/** A page that stays this long on a side is at rest; without times, for so many rows. */
+const REST_NS = 20_000_000;
+const REST_ROWS = 4096;
+/** Flips without a rest from which on it is told. */
+export const STORM_FLIPS = 128;
+
+const SHARED = 0;
+const PRIVATE = 1;
+
+export class GuestMemory {
+  readonly vm: number;
+  readonly #totals: MemoryTotals;
+  readonly #observer: MemoryObserver;
+  /** Value: the side; extra: flips in a row. */
+  readonly #sides = new RangeList();
+  readonly #held = [new RangeList(), new RangeList()] as const;
+  /** What hypercalls asked for last: value is the side. */
+  readonly #asked = new RangeList();
+
+  constructor(vm: number, totals: MemoryTotals, observer: MemoryObserver) {
+    this.vm = vm;
+    this.#totals = totals;
+    this.#observer = observer;
+  }
+
+  get pieces(): number {
+    return this.#sides.pieces + this.#held[0].pieces + this.#held[1].pieces;
+  }
+
+  /** Memory that has been converted or was held, bytes: an idea of the guest's size where nothing says it. */
+  get seenBytes(): number {
+    return Math.max(this.#sides.bytes, this.#held[0].bytes, this.#held[1].bytes);
+  }
+
+  /** Puts [gpa, past) on a side; the parts of it that were not there before, as start and end in turns. */
+  convert(gpa: number, past: number, toPrivate: boolean, seq: number, ns: number): number[] {
+    const side = toPrivate ? PRIVATE : SHARED;
+    const changed = others(this.#sides, gpa, past, side);
+    for (let i = 0; i < changed.length; i += 2) {
+      const from = changed[i] as number;
+      const to = changed[i + 1] as number;
+      let flips = Infinity;
+      let flipped = 0;
+      this.#sides.forEach(from, to, (start, end, _was, since, sinceNs, before) => {
+        const rested = ns >= 0 && sinceNs >= 0 ? ns - sinceNs > REST_NS : seq - since > REST_ROWS;
+        flips = Math.min(flips, rested ? 1 : before + 1);
+        flipped += end - start;
+      });
+      if (flips === Infinity || flipped < to - from) flips = 0;
+      this.#sides.set(from, to, side, seq, ns, flips, (start, end, was, since, sinceNs) => {
+        if (was === PRIVATE) this.#totals.private -= end - start;
+        else this.#totals.shared -= end - start;
+        this.#observer.stayed(this.vm, start, end, was === PRIVATE, since, sinceNs);
+      });
+      if (toPrivate) this.#totals.private += to - from;
+      else this.#totals.shared += to - from;
+      if (flips >= STORM_FLIPS) this.#observer.stormed(this.vm, from, to, flips);
+    }
+    return changed;
+  }
+
+  /** Bytes of [gpa, past) that are on a side. */
+  measureSide(gpa: number, past: number, isPrivate: boolean): number {
+    const side = isPrivate ? PRIVATE : SHARED;
+    let bytes = 0;
+    this.#sides.forEach(gpa, past, (from, to, value) => {
+      if (value === side) bytes += to - from;
+    });
+    return bytes;
+  }
+
+  /** A hypercall asks for [gpa, past) on a side. */
+  ask(gpa: number, past: number, toPrivate: boolean, seq: number, ns: number): void {
+    this.#asked.set(gpa, past, toPrivate ? PRIVATE : SHARED, seq, ns);
+  }
+
+  /** Bytes of [gpa, past) that the last hypercall for them asked to be on this side. */
+  measureAsked(gpa: number, past: number, isPrivate: boolean): number {
+    const side = isPrivate ? PRIVATE : SHARED;
+    let bytes = 0;
+    this.#asked.forEach(gpa, past, (from, to, value) => {
+      if (value === side) bytes += to - from;
+    });
+    return bytes;
+  }
+
+  hold(gpa: number, past: number, onPrivate: boolean, seq: number, ns: number): void {
+    const list = this.#held[onPrivate ? PRIVATE : SHARED];
+    const other = this.#held[onPrivate ? SHARED : PRIVATE];
+    const gaps = others(list, gpa, past, 0);
+    for (let i = 0; i < gaps.length; i += 2) {
+      const from = gaps[i] as number;
+      const to = gaps[i + 1] as number;
+      list.set(from, to, 0, seq, ns);
+      if (onPrivate) this.#totals.privateHeld += to - from;
+      else this.#totals.sharedHeld += to - from;
+      this.#totals.doublyHeld += other.measure(from, to);
+    }
+  }
+
+  giveBack(gpa: number, past: number, onPrivate: boolean): void {
+    const list = this.#held[onPrivate ? PRIVATE : SHARED];
+    const other = this.#held[onPrivate ? SHARED : PRIVATE];
+    list.clear(gpa, past, (from, to, _value, seq, ns) => {
+      if (onPrivate) this.#totals.privateHeld -= to - from;
+      else this.#totals.sharedHeld -= to - from;
+      this.#totals.doublyHeld -= other.measure(from, to);
+      this.#observer.held(this.vm, from, to, onPrivate, seq, ns);
+    });
+  }
+
+  /** The VM is gone, or the trace is over: what was, is told. */
+  end(): void {
+    this.#sides.clear(0, Infinity, (from, to, was, seq, ns) => {
+      if (was === PRIVATE) this.#totals.private -= to - from;
+      else this.#totals.shared -= to - from;
+      this.#observer.stayed(this.vm, from, to, was === PRIVATE, seq, ns);
+    });
+    this.giveBack(0, Infinity, true);
+    this.giveBack(0, Infinity, false);
+  }
+}
+
+/** The parts of [start, end) that do not have this value, as start and end in turns. */
+function others(list: RangeList, start: number, end: number, value: number): number[] {
+  const parts: number[] = [];
+  let at = start;
+  list.forEach(start, end, (from, to, has) => {
+    if (has !== value) return;
+    if (from > at) parts.push(at, from);
+    at = to;
+  });
+  if (at < end) parts.push(at, end);
+  return parts;
+}
