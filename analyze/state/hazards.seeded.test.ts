@@ -9,7 +9,7 @@ type Scalar = string | number | bigint | null | undefined;
 
 interface Form extends StoryOptions {
   readonly times: boolean;
-  /** Others do right things at the same time: two more vCPUs of this VM, and a second VM with devices of its own. */
+  /** Others do right things at the same time: two more vCPUs of this VM, and in a recording a second VM with devices. */
   readonly crowded: boolean;
 }
 
@@ -45,6 +45,8 @@ function crowd(options: StoryOptions, untilNs: number): StoryRow[][] {
       vmm.convert(vcpu, i % 2 === 0 ? 'shared' : 'private', gpa, 2 * PAGE);
     return vmm.rows;
   });
+  // Rows of a run name no VM, because it has one.
+  if (options.shape === 'own') return neighbours;
   const other = new VmmStory({ ...options, numbersFrom: 1000 });
   other.nowNs = 1007;
   other.open();

@@ -59,7 +59,9 @@ const STEPS = 14;
 const REQUEST_PAGES = 4;
 
 export function randomTrace(seed: number, injection?: Injection): RandomTrace {
-  const generator = xoroshiro128plus(seed);
+  // Small seeds are alike at first.
+  const generator = xoroshiro128plus(Math.imul(seed, 0x9e37_79b1));
+  for (let i = 0; i < 8; i++) generator.next();
   const random: Random = (limit) => Math.floor(((generator.next() >>> 0) / 2 ** 32) * limit);
   const of = <T>(...choices: readonly T[]): T => choices[random(choices.length)] as T;
   const policy: Policy = {
