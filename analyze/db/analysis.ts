@@ -3,8 +3,11 @@ import type { Database } from '@duckdb/node-bindings';
 import type { CvmtraceError } from '../../native/index.ts';
 import type { TraceMetadata } from '../../capture/trace/metadata.ts';
 import { chunkRows, type ResultColumn, type Value } from './chunk.ts';
-import { copyResult, type CopyFormat, type CopyOptions } from './copy-to.ts';
+import { copyResult, move, type CopyFormat, type CopyOptions } from './copy-to.ts';
 import { makeExpensive } from './expensive.ts';
+import { needsState } from '../state/depends.ts';
+import { fillStateTables } from '../state/keep-state.ts';
+import { writeExpensive } from './kept-trace.ts';
 import { Interrupt } from './interrupt.ts';
 import { assertPermitted, type Permission } from './permitted.ts';
 import { ResultStream, type StatementCheck } from './result-stream.ts';
@@ -43,6 +46,10 @@ export interface AnalysisParts {
   readonly scratchDir: string;
   /** SQL may read and write files. */
   readonly allowFiles: boolean;
+  /** The expensive tables are there: read from where they were kept. */
+  readonly hasExpensive: boolean;
+  /** Is called when they have been made. */
+  readonly onExpensive: ((analysis: Analysis) => Promise<void>) | undefined;
   /** Takes the error of read_trace that DuckDB's text is about, if it is. */
   readonly takeTraceError: (text: string) => CvmtraceError | undefined;
   readonly dispose: () => void;
@@ -59,12 +66,17 @@ export class Analysis {
   readonly #running = new Map<Interrupt, Promise<ResultStream>>();
   #copies = 0;
   #expensive: Promise<void> | undefined;
+  #state: Promise<void> | undefined;
   #closed = false;
   readonly #removeScratch: () => void;
 
   constructor(parts: AnalysisParts) {
     this.#parts = parts;
     this.traces = parts.traces;
+    if (parts.hasExpensive) {
+      this.#expensive = Promise.resolve();
+      this.#state = Promise.resolve();
+    }
     this.#removeScratch = () => rmSync(parts.scratchDir, { recursive: true, force: true });
     process.once('exit', this.#removeScratch);
   }
@@ -99,6 +111,7 @@ export class Analysis {
    */
   async stream(sql: string, permission: Permission = 'ask'): Promise<ResultStream> {
     if (this.#closed) throw new Error('the analysis is closed');
+    await this.#prepareState(sql);
     const interrupt = new Interrupt();
     const check: StatementCheck = (type, statements) => {
       if (!this.#parts.allowFiles) assertPermitted(type, sql, statements, permission);
@@ -119,15 +132,57 @@ export class Analysis {
   }
 
   /**
-   * Makes the tables that are expensive and that most views are computed from, unless they are there: made by an earlier call, or in the cache
-   * that the analysis reads. Same errors as `query`; what failed can be tried again.
+   * Makes the tables that are expensive and that most views are computed from, unless they are there: made by an earlier call, or kept from an
+   * earlier analysis. Same errors as `query`; what failed can be tried again.
    */
   keepExpensive(): Promise<void> {
-    this.#expensive ??= makeExpensive(this).catch((cause: unknown) => {
+    this.#expensive ??= this.#makeExpensive().catch((cause: unknown) => {
       this.#expensive = undefined;
       throw cause;
     });
     return this.#expensive;
+  }
+
+  /** Writes what is expensive of one trace to a DuckDB file for a later analysis (`KeptTrace`): whole, or not at all. Same errors as `copyTo`. */
+  async writeExpensive(trace: number, path: string): Promise<void> {
+    await this.#toFile(path, (file) => writeExpensive(this, trace, file));
+  }
+
+  async #makeExpensive(): Promise<void> {
+    await makeExpensive(this);
+    await this.#parts.onExpensive?.(this);
+  }
+
+  /** DuckDB may write into the scratch folder only. */
+  async #toFile(path: string, write: (scratch: string) => Promise<void>): Promise<void> {
+    const scratch = `${this.#parts.scratchDir}/out/${this.#copies++}`;
+    try {
+      await write(scratch);
+      await move(scratch, path);
+    } finally {
+      rmSync(scratch, { force: true });
+    }
+  }
+
+  /** Makes the state tables when SQL first asks for them. */
+  async #prepareState(sql: string): Promise<void> {
+    // Other rows have another state.
+    if (/\bview\s+_trace_rows\b/i.test(sql)) this.#state = undefined;
+    if (!needsState(sql)) return;
+    this.#state ??= this.#fillState().catch((cause: unknown) => {
+      this.#state = undefined;
+      throw cause;
+    });
+    await this.#state;
+  }
+
+  async #fillState(): Promise<void> {
+    const connection = await duckdb().connect(this.#parts.database);
+    try {
+      await fillStateTables(this, connection);
+    } finally {
+      duckdb().disconnect_sync(connection);
+    }
   }
 
   /** Stops all running queries; they fail with INTERRUPTED. */

@@ -81,7 +81,7 @@ export const STATE_OPS = [
   'lost',
 ] as const;
 
-const unknown = (sql: string): string => `coalesce(${sql}::double, -1)`;
+const unknown = (sql: string): string => `coalesce((${sql})::double, -1)`;
 
 /** What the walk selects of each row; the order is that of `load`. */
 export const STATE_COLUMNS = [

@@ -1,0 +1,38 @@
+/** Which SQL needs the state tables: that which names one of them, or a view or macro that is made of them. */
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { SQL_DIR } from '../db/views.ts';
+import { STATE_TABLES } from './tables.ts';
+
+let pattern: RegExp | undefined;
+
+export function needsState(sql: string): boolean {
+  return (pattern ??= statePattern()).test(sql);
+}
+
+function statePattern(): RegExp {
+  const definitions = readdirSync(SQL_DIR)
+    .filter((name) => name.endsWith('.sql'))
+    .flatMap((name) => definitionsOf(readFileSync(join(SQL_DIR, name), 'utf8')));
+  const names = new Set<string>(Object.keys(STATE_TABLES));
+  for (let before = 0; before < names.size;) {
+    before = names.size;
+    const known = anyOf(names);
+    for (const { name, body } of definitions) if (known.test(body)) names.add(name);
+  }
+  return anyOf(names);
+}
+
+function definitionsOf(sql: string): { readonly name: string; readonly body: string }[] {
+  return sql
+    .replace(/--.*$/gm, '')
+    .split(';')
+    .flatMap((body) => {
+      const name = /create or replace (?:view|macro) (\w+)/i.exec(body)?.[1];
+      return name === undefined ? [] : { name, body: body.slice(body.indexOf(name) + name.length) };
+    });
+}
+
+function anyOf(names: Iterable<string>): RegExp {
+  return new RegExp(`\\b(?:${[...names].join('|')})\\b`, 'i');
+}
