@@ -94,7 +94,8 @@ async function writeArrow(analysis: Analysis, query: string, path: string, optio
   }
 }
 
-async function move(from: string, to: string): Promise<void> {
+/** Moves a file, to another file system too; the new name appears when it is whole. */
+export async function move(from: string, to: string): Promise<void> {
   try {
     await rename(from, to);
   } catch (cause) {

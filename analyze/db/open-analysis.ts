@@ -8,6 +8,7 @@ import { COLUMNS } from '../../capture/trace/schema.ts';
 import { sniffTraceKind } from '../../capture/trace/sniff.ts';
 import { Analysis, type SelectableTrace } from './analysis.ts';
 import { openParquet } from './parquet-trace.ts';
+import { KeptFiles } from './kept-trace.ts';
 import { OpType, registerReadTrace, type TraceRegistry } from './read-trace.ts';
 import { lockingStatements, openingConfig, quote, SQL_TYPES, threadsFor, type AnalysisOptions } from './settings.ts';
 import { sqlError } from './sql-error.ts';
@@ -38,13 +39,20 @@ export async function openAnalysis(paths: readonly string[], options: AnalysisOp
     const connection = await duckdb().connect(database);
     try {
       const traces: SelectableTrace[] = [];
-      for (const path of paths) traces.push(await openTrace(connection, path, arrows));
+      const keptFiles = new KeptFiles(connection);
+      for (const path of paths) {
+        const kept = options.kept?.get(path);
+        traces.push(await (kept ? keptFiles.open(path, kept) : openTrace(connection, path, arrows)));
+      }
       const threads = threadsFor(options, arrows.size > 0);
       await duckdb().query(connection, `set threads = ${threads}`);
-      const registry = new OpenTraces(arrows, threads, options);
+      const registry = new OpenTraces(arrows, threads, paths, options);
       const ops = new OpType(traces.map((trace) => trace.ops));
       registerReadTrace(connection, registry, ops);
       for (const sql of catalog(traces, ops)) await duckdb().query(connection, sql);
+      const expensive = paths.flatMap((path) => options.kept?.get(path)?.expensiveFile ?? []);
+      const hasExpensive = paths.length > 0 && expensive.length === paths.length;
+      if (hasExpensive) await duckdb().query(connection, await keptFiles.expensiveSql(expensive));
       const readable = traces.filter(({ kind }) => kind === 'parquet').map(({ path }) => path);
       for (const sql of lockingStatements(options, readable, outDir)) await duckdb().query(connection, sql);
       return new Analysis({
@@ -52,6 +60,8 @@ export async function openAnalysis(paths: readonly string[], options: AnalysisOp
         traces,
         scratchDir,
         allowFiles: options.allowFiles === true,
+        hasExpensive,
+        onExpensive: options.onExpensive,
         takeTraceError: (text) => registry.take(text),
         dispose: closeArrows,
       });
@@ -112,20 +122,29 @@ function catalog(traces: readonly SelectableTrace[], ops: OpType): string[] {
 class OpenTraces implements TraceRegistry {
   readonly threads: number;
   readonly #open: Map<string, TraceFile>;
-  readonly #allowFiles: boolean;
+  /** Traces that were given; kept ones among them are not open until they are asked for. */
+  readonly #given: ReadonlySet<string>;
+  readonly #options: AnalysisOptions;
   #failure: CvmtraceError | undefined;
+  #rows = 0;
 
-  constructor(open: Map<string, TraceFile>, threads: number, options: AnalysisOptions) {
+  constructor(open: Map<string, TraceFile>, threads: number, given: readonly string[], options: AnalysisOptions) {
     this.#open = open;
-    this.#allowFiles = options.allowFiles === true;
+    this.#given = new Set(given.map((path) => resolve(path)));
+    this.#options = options;
     this.threads = threads;
+  }
+
+  scanned(rows: number): void {
+    this.#rows += rows;
+    this.#options.onRows?.(this.#rows);
   }
 
   find(path: string): TraceFile {
     const key = resolve(path);
     const open = this.#open.get(key);
     if (open) return open;
-    if (!this.#allowFiles) {
+    if (this.#options.allowFiles !== true && !this.#given.has(key)) {
       throw new CvmtraceError('USAGE', `read_trace(${quote(path)}): not one of the traces that were opened`, {
         hint: 'name it on the command line, or let SQL read files with --allow-files',
         path,

@@ -5,7 +5,9 @@ export type Permission =
   /** SQL of a person, or of a file that came with a trace. */
   | 'ask'
   /** The analysis' own SQL, which writes one result to its output folder. */
-  | 'copy';
+  | 'copy'
+  /** The same, which attaches a database there. */
+  | 'attach';
 
 /**
  * Words that open, write or replace files. DuckDB's `allowed_paths` makes no difference between reading and writing: without this check
@@ -29,7 +31,8 @@ const REFUSED: readonly string[] = [
  */
 export function assertPermitted(type: number, sql: string, statements: number, permission: Permission): void {
   const name = duckdb().StatementType[type] ?? 'INVALID';
-  if (REFUSED.includes(name)) refuse(name);
+  const attaches = permission === 'attach' && (name === 'ATTACH' || name === 'DETACH');
+  if (REFUSED.includes(name) && !attaches) refuse(name);
   // One statement alone: a query that is put into it cannot end it and begin another.
   if (name === 'COPY' && (permission !== 'copy' || statements !== 1)) refuse(name);
   // EXPLAIN ANALYZE runs what it explains.

@@ -37,6 +37,8 @@ export interface TraceRegistry {
   find(path: string): TraceFile;
   /** Is told of an error that ends a query, because DuckDB hands on its text only. */
   failed(error: CvmtraceError): void;
+  /** Is told of rows that were read. */
+  scanned(rows: number): void;
   readonly threads: number;
 }
 
@@ -83,7 +85,7 @@ export function registerReadTrace(connection: Connection, registry: TraceRegistr
       registry,
       (message) => duckdb().function_set_error(info, message),
       () => {
-        (duckdb().function_get_init_data(info) as TraceScan).fill(output);
+        registry.scanned((duckdb().function_get_init_data(info) as TraceScan).fill(output));
       },
     );
   });

@@ -1,5 +1,7 @@
 import { statfsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import type { Analysis } from './analysis.ts';
+import type { KeptTrace } from './kept-trace.ts';
 
 export interface AnalysisOptions {
   /** What DuckDB may hold in memory, bytes; beyond it, it spills to `tempDir`. Default 1 GiB. */
@@ -8,6 +10,12 @@ export interface AnalysisOptions {
   readonly threads?: number;
   /** Lets SQL read and write any file that the process can. Default false: only the given traces are readable. */
   readonly allowFiles?: boolean;
+  /** By path, traces that were kept as DuckDB files: these are read in their place. */
+  readonly kept?: ReadonlyMap<string, KeptTrace>;
+  /** Is called when `Analysis.keepExpensive` has made its tables. */
+  readonly onExpensive?: (analysis: Analysis) => Promise<void>;
+  /** Is told how many rows of Arrow traces have been read since the opening, by all queries; often. */
+  readonly onRows?: (rows: number) => void;
   /** Folder for a private scratch folder (spilled data, results on their way to their file). Default os.tmpdir(). */
   readonly tempDir?: string;
 }

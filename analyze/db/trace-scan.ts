@@ -40,10 +40,10 @@ export class TraceScan {
   }
 
   /**
-   * Fills the chunk with the next rows; none at the end.
+   * Fills the chunk with the next rows and returns how many; none at the end.
    * @throws CvmtraceError BAD_INPUT if the batch is damaged, IO if it cannot be read.
    */
-  fill(output: DataChunk): void {
+  fill(output: DataChunk): number {
     while (this.#row === this.#rows && this.#batch < this.#file.batchCount - 1) this.#readBatch(++this.#batch);
     const rows = Math.min(this.#vectorRows, this.#rows - this.#row);
     if (rows > 0) {
@@ -53,6 +53,7 @@ export class TraceScan {
     }
     duckdb().data_chunk_set_size(output, rows);
     this.#row += rows;
+    return rows;
   }
 
   #readBatch(batch: number): void {
