@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SQL_DIR, sqlFiles, sqlTopics, viewSql, wordsOf } from './views.ts';
+import { readsOf, SQL_DIR, sqlFiles, sqlTopics, viewSql } from './views.ts';
 
 /** The folder with the documented queries, one file per question. */
 export const QUESTIONS_DIR = join(SQL_DIR, 'questions');
@@ -96,7 +96,7 @@ function queryOf(file: string, libraryNames: readonly string[]): LibraryQuery {
   const [, number, name] = /^(\d+)-([a-z0-9-]+)\.sql$/.exec(file) ?? [];
   const block = blocksOf(sql).find((candidate) => candidate.name === name);
   if (!block || number === undefined) throw new Error(`questions/${file} does not begin with its name and question`);
-  const words = wordsOf(sql);
+  const read = readsOf(sql);
   return {
     ...documentedBy(block),
     kind: 'query',
@@ -105,7 +105,7 @@ function queryOf(file: string, libraryNames: readonly string[]): LibraryQuery {
     file: `questions/${file}`,
     number: Number(number),
     sql,
-    reads: libraryNames.filter((candidate) => words.has(candidate)),
+    reads: libraryNames.filter((candidate) => read.has(candidate)),
     also: tagged(block, 'also'),
     limits: tagged(block, 'limit'),
   };

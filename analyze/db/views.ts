@@ -12,8 +12,7 @@ interface Topic {
   readonly sql: string;
   /** Views and macros that it makes, in their order. */
   readonly makes: readonly string[];
-  /** Every word of its statements; comments are left out. */
-  readonly words: ReadonlySet<string>;
+  readonly reads: ReadonlySet<string>;
 }
 
 let topics: readonly Topic[] | undefined;
@@ -30,7 +29,7 @@ function readTopic(file: string): Topic {
     name: file.slice(0, -'.sql'.length),
     sql,
     makes: [...made].map(([, name = '']) => name),
-    words: wordsOf(sql),
+    reads: readsOf(sql),
   };
 }
 
@@ -41,9 +40,15 @@ export function sqlFiles(folder: string): string[] {
     .sort();
 }
 
-/** The words of SQL without its comments and texts. */
+/** All words of SQL in lower case, so that no way to write a name escapes: what it may read is among them. */
 export function wordsOf(sql: string): ReadonlySet<string> {
-  return new Set(sql.replace(/--.*|'[^']*'/g, '').match(/\w+/g));
+  return new Set(sql.toLowerCase().match(/\w+/g));
+}
+
+/** Tables, views and macros that SQL of this folder reads: names after `from` and `join`, and those that are called. */
+export function readsOf(sql: string): ReadonlySet<string> {
+  const names = sql.replace(/--.*/g, '').matchAll(/\b(?:from|join) (\w+)|(\w+)\(/g);
+  return new Set([...names].map(([, table, called = '']) => table ?? called));
 }
 
 function inOrder(files: readonly Topic[]): Topic[] {
@@ -58,7 +63,7 @@ function inOrder(files: readonly Topic[]): Topic[] {
 }
 
 function reads(topic: Topic, other: Topic): boolean {
-  return other.makes.some((name) => topic.words.has(name));
+  return other.makes.some((name) => topic.reads.has(name));
 }
 
 /** Names of the topics in an order in which their files can be run. */
@@ -87,8 +92,8 @@ export function stateNames(): ReadonlySet<string> {
   for (const { sql } of readTopics()) {
     for (const statement of sql.split(/^create or replace /m).slice(1)) {
       const [, name = ''] = /^(?:view|macro) (\w+)/.exec(statement) ?? [];
-      const words = wordsOf(statement);
-      if ([...names].some((state) => words.has(state))) names.add(name);
+      const read = readsOf(statement);
+      if ([...names].some((state) => read.has(state))) names.add(name);
     }
   }
   return names;
