@@ -2,6 +2,9 @@
  * analyze/: questions to traces. `db/` is the only user of DuckDB: it opens traces for SQL (`read_trace`) with the views of `sql/`, one file per topic,
  * plain SQL over one `events` table. `report/` turns them into findings as plain values. Nothing here prints.
  */
+export { keepReport, keptReport, openCached, type CacheUse } from './cache/open-cached.ts';
+export { DEFAULT_LIMIT_BYTES, TraceCache } from './cache/trace-cache.ts';
+export type { CacheEntry } from './cache/entry.ts';
 export * from './db/analysis.ts';
 export * from './db/chunk.ts';
 export type { CopyFormat, CopyOptions } from './db/copy-to.ts';
@@ -9,5 +12,5 @@ export { openAnalysis } from './db/open-analysis.ts';
 export { ResultStream } from './db/result-stream.ts';
 export type { AnalysisOptions } from './db/settings.ts';
 export * from './db/library.ts';
-export { sqlTopics, stateNames, viewSql, viewTopics, wordsOf } from './db/views.ts';
+export { sqlTopics, viewSql, viewTopics } from './db/views.ts';
 export * from './report/report.ts';

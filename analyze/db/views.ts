@@ -1,7 +1,6 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PACKAGE_ROOT } from '../../native/index.ts';
-import { STATE_TABLES } from '../state/tables.ts';
 
 /** The folder with the views and macros, one file per topic. */
 export const SQL_DIR = join(PACKAGE_ROOT, 'analyze', 'sql');
@@ -40,11 +39,6 @@ export function sqlFiles(folder: string): string[] {
     .sort();
 }
 
-/** All words of SQL in lower case, so that no way to write a name escapes: what it may read is among them. */
-export function wordsOf(sql: string): ReadonlySet<string> {
-  return new Set(sql.toLowerCase().match(/\w+/g));
-}
-
 /** Tables, views and macros that SQL of this folder reads: names after `from` and `join`, and those that are called. */
 export function readsOf(sql: string): ReadonlySet<string> {
   const names = sql.replace(/--.*/g, '').matchAll(/\b(?:from|join) (\w+)|(\w+)\(/g);
@@ -81,20 +75,4 @@ export function viewTopics(): string[] {
 /** SQL that makes the views and macros of a topic over `events` (for `events` itself over `_trace_rows`). */
 export function viewSql(topic: string): string {
   return readFileSync(join(SQL_DIR, `${topic}.sql`), 'utf8');
-}
-
-/**
- * Names that need the walk's tables: these tables, and all views and macros that read them, themselves or through others. Those of them that a
- * query's words (see `wordsOf`) have are what it needs.
- */
-export function stateNames(): ReadonlySet<string> {
-  const names = new Set<string>(Object.keys(STATE_TABLES));
-  for (const { sql } of readTopics()) {
-    for (const statement of sql.split(/^create or replace /m).slice(1)) {
-      const [, name = ''] = /^(?:view|macro) (\w+)/.exec(statement) ?? [];
-      const read = readsOf(statement);
-      if ([...names].some((state) => read.has(state))) names.add(name);
-    }
-  }
-  return names;
 }

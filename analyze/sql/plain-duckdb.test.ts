@@ -5,7 +5,8 @@ import { expect, test } from 'vitest';
 import { testFolder } from '../../capture/trace/testing/sample.ts';
 import { generateTrace } from '../../datasets/generate.ts';
 import { openAnalysis } from '../db/open-analysis.ts';
-import { sqlTopics, stateNames, viewSql, viewTopics } from '../db/views.ts';
+import { sqlTopics, viewSql, viewTopics } from '../db/views.ts';
+import { needsState } from '../state/depends.ts';
 
 const folder = testFolder();
 
@@ -20,14 +21,13 @@ test('every view that needs no table of the walk gives the same in a plain DuckD
   await analysis.copyTo('select * exclude (trace) from events', 'parquet', parquet);
   const instance = await DuckDBInstance.create(':memory:', { threads: '1' });
   const plain = await instance.connect();
-  const walked = stateNames();
   const rest = sqlTopics()
-    .filter((topic) => !FIRST.includes(topic) && !walked.has(topic))
+    .filter((topic) => !FIRST.includes(topic) && !needsState(topic))
     .sort();
   try {
     await plain.run(`create view _trace_rows as select 0 as trace, * from '${parquet}'`);
     for (const topic of [...FIRST, ...rest]) await plain.run(viewSql(topic));
-    const views = viewTopics().filter((topic) => !walked.has(topic));
+    const views = viewTopics().filter((topic) => !needsState(topic));
     expect(views).toEqual(expect.arrayContaining(['boot', 'conversions', 'events', 'loss', 'op_latency', 'phases']));
     for (const name of [...views, 'coalescing(1000)']) {
       // As text, because the type of op is an ENUM here and VARCHAR there.

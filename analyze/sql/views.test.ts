@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { library } from '../db/library.ts';
-import { sqlTopics, stateNames, viewSql, viewTopics } from '../db/views.ts';
+import { sqlTopics, viewSql, viewTopics } from '../db/views.ts';
 import { inlineAnalysis } from '../testing/inline-rows.ts';
 
 const { rowsOf } = inlineAnalysis();
@@ -55,14 +55,4 @@ test.each(sqlTopics())('%s makes its own view or macro, and what has no comment 
   const documented = items.filter(({ file }) => file === `${topic}.sql`).map(({ name }) => name);
   expect(made.filter((name) => !name.startsWith('_')).toSorted()).toEqual(documented.toSorted());
   expect(documented.length).toBeGreaterThan(0);
-});
-
-test('what needs the tables of the walk is known, through others too; what reads events alone is not of it', () => {
-  const names = stateNames();
-  for (const name of ['_mappings', 'dma_mappings', 'dma_live', 'page_state_at_seq', 'discards_avoided', 'hazards']) {
-    expect({ name, needed: names.has(name) }).toEqual({ name, needed: true });
-  }
-  for (const name of ['events', 'conversions', '_conversions', 'phases', 'op_latency', 'coalescing', 'size_class']) {
-    expect({ name, needed: names.has(name) }).toEqual({ name, needed: false });
-  }
 });
