@@ -18,11 +18,11 @@ export function userCacheFolder(env: Readonly<Record<string, string | undefined>
   return join(base === undefined || base === '' ? join(env['HOME'] ?? homedir(), '.cache') : base, 'cvmtrace', kind);
 }
 
-/** Makes a folder and what is above it. Not by Node's recursive mkdir, which never comes back below /proc. */
-export function makeFolder(folder: string): void {
+/** Makes a folder, readable for all or with `mode`, and what is above it. Not by Node's recursive mkdir, which never comes back below /proc. */
+export function makeFolder(folder: string, mode?: number): void {
   if (existsSync(folder)) return;
   makeFolder(dirname(folder));
-  mkdirSync(folder);
+  mkdirSync(folder, { mode });
 }
 
 export function removeFolder(folder: string): void {

@@ -5,7 +5,7 @@ import type { TraceMetadata } from '../../capture/trace/metadata.ts';
 import { chunkRows, type ResultColumn, type Value } from './chunk.ts';
 import { copyResult, move, type CopyFormat, type CopyOptions } from './copy-to.ts';
 import { makeExpensive } from './expensive.ts';
-import { needsState } from '../state/depends.ts';
+import { needsExpensive, needsState } from '../state/depends.ts';
 import { fillStateTables } from '../state/keep-state.ts';
 import { writeExpensive } from './kept-trace.ts';
 import { Interrupt } from './interrupt.ts';
@@ -22,12 +22,12 @@ export interface OpenTrace {
   readonly rows: number;
   /** False: the file is torn or still being written (what is read ends with its last whole batch), or its capture was cut off. */
   readonly complete: boolean;
+  /** Names of operations in it. */
+  readonly ops: readonly string[];
 }
 
 /** A trace with what SQL needs to read it. */
 export interface SelectableTrace extends OpenTrace {
-  /** Names of operations in it. */
-  readonly ops: readonly string[];
   /** A select of the format's columns. */
   readonly select: string;
 }
@@ -66,6 +66,8 @@ export class Analysis {
   readonly #running = new Map<Interrupt, Promise<ResultStream>>();
   #copies = 0;
   #expensive: Promise<void> | undefined;
+  /** The queries are those that make it. */
+  #isMaking = false;
   #state: Promise<void> | undefined;
   #closed = false;
   readonly #removeScratch: () => void;
@@ -111,6 +113,8 @@ export class Analysis {
    */
   async stream(sql: string, permission: Permission = 'ask'): Promise<ResultStream> {
     if (this.#closed) throw new Error('the analysis is closed');
+    // What is kept for later is made once, not by each query that needs it.
+    if (this.#parts.onExpensive && !this.#isMaking && needsExpensive(sql)) await this.keepExpensive();
     await this.#prepareState(sql);
     const interrupt = new Interrupt();
     const check: StatementCheck = (type, statements) => {
@@ -149,8 +153,13 @@ export class Analysis {
   }
 
   async #makeExpensive(): Promise<void> {
-    await makeExpensive(this);
-    await this.#parts.onExpensive?.(this);
+    this.#isMaking = true;
+    try {
+      await makeExpensive(this);
+      await this.#parts.onExpensive?.(this);
+    } finally {
+      this.#isMaking = false;
+    }
   }
 
   /** DuckDB may write into the scratch folder only. */

@@ -7,8 +7,6 @@ import { duckdb } from './duckdb.ts';
 import { quote } from './settings.ts';
 
 export interface KeptTrace extends Omit<OpenTrace, 'path'> {
-  /** Names of operations in it. */
-  readonly ops: readonly string[];
   /** DuckDB file with the table `rows`, in the order of seq. */
   readonly rowsFile: string;
   /** DuckDB file with a table for each of EXPENSIVE; undefined if they have not been made. */

@@ -1,20 +1,27 @@
-/** Which SQL needs the state tables: that which names one of them, or a view or macro that is made of them. */
+/** Which SQL needs some tables: that which names one of them, or a view or macro that is made of them. */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { SQL_DIR } from '../db/views.ts';
 import { STATE_TABLES } from './tables.ts';
 
-let pattern: RegExp | undefined;
+let state: RegExp | undefined;
+let expensive: RegExp | undefined;
 
+/** Whether SQL needs the state tables. */
 export function needsState(sql: string): boolean {
-  return (pattern ??= statePattern()).test(sql);
+  return (state ??= dependentsOf(Object.keys(STATE_TABLES))).test(sql);
 }
 
-function statePattern(): RegExp {
+/** Whether SQL needs what `Analysis.keepExpensive` makes. */
+export function needsExpensive(sql: string): boolean {
+  return (expensive ??= dependentsOf(['_conversions', ...Object.keys(STATE_TABLES)])).test(sql);
+}
+
+function dependentsOf(tables: readonly string[]): RegExp {
   const definitions = readdirSync(SQL_DIR)
     .filter((name) => name.endsWith('.sql'))
     .flatMap((name) => definitionsOf(readFileSync(join(SQL_DIR, name), 'utf8')));
-  const names = new Set<string>(Object.keys(STATE_TABLES));
+  const names = new Set<string>(tables);
   for (let before = 0; before < names.size;) {
     before = names.size;
     const known = anyOf(names);
