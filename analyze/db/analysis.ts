@@ -113,18 +113,29 @@ export class Analysis {
    */
   async stream(sql: string, permission: Permission = 'ask'): Promise<ResultStream> {
     if (this.#closed) throw new Error('the analysis is closed');
-    // What is kept for later is made once, not by each query that needs it.
-    if (this.#parts.onExpensive && !this.#isMaking && needsExpensive(sql)) await this.keepExpensive();
-    await this.#prepareState(sql);
     const interrupt = new Interrupt();
+    // Its preparation can be stopped like itself, from now on.
+    const opening = Promise.resolve().then(() => this.#open(sql, permission, interrupt));
+    this.#running.set(interrupt, opening);
+    return opening;
+  }
+
+  async #open(sql: string, permission: Permission, interrupt: Interrupt): Promise<ResultStream> {
+    const end = (): void => void this.#running.delete(interrupt);
+    try {
+      // What is kept for later is made once, not by each query that needs it.
+      if (this.#parts.onExpensive && !this.#isMaking && needsExpensive(sql)) await this.keepExpensive();
+      await this.#prepareState(sql);
+      interrupt.check();
+    } catch (cause) {
+      interrupt.end();
+      end();
+      throw this.#toError(cause);
+    }
     const check: StatementCheck = (type, statements) => {
       if (!this.#parts.allowFiles) assertPermitted(type, sql, statements, permission);
     };
-    const opening = ResultStream.open(this.#parts.database, sql, interrupt, check, this.#toError, () =>
-      this.#running.delete(interrupt),
-    );
-    this.#running.set(interrupt, opening);
-    return opening;
+    return ResultStream.open(this.#parts.database, sql, interrupt, check, this.#toError, end);
   }
 
   /**

@@ -5,6 +5,6 @@ import type { Analysis } from './analysis.ts';
 export async function makeExpensive(analysis: Analysis): Promise<void> {
   // The view becomes a table of the same content.
   await analysis.query(
-    'create table _kept_conversions as from _conversions; create or replace view _conversions as from _kept_conversions',
+    'create or replace table _kept_conversions as from _conversions; create or replace view _conversions as from _kept_conversions',
   );
 }
