@@ -22,11 +22,13 @@ export interface LibraryItem {
   readonly signature: string;
   /** One sentence; of a query, its question. */
   readonly summary: string;
-  /** The paragraphs after it. */
+  /** The paragraphs after it; lines in them that begin with blanks are code. */
   readonly text: string;
   /** None for a macro. */
   readonly columns: readonly DocumentedColumn[];
-  /** SQL that runs on any trace. */
+  /** SQL that runs on any trace: an example, of a query itself. */
+  readonly sql: string;
+  /** The command line that runs it. */
   readonly example: string;
   /** Its file, from the folder `sql/`. */
   readonly file: string;
@@ -37,7 +39,6 @@ export interface LibraryQuery extends LibraryItem {
   readonly kind: 'query';
   /** Number of the question. */
   readonly number: number;
-  readonly sql: string;
   /** Views and macros of the library that it reads. */
   readonly reads: readonly string[];
   /** Command lines that make traces for it, or measure what it asks for. */
@@ -80,11 +81,13 @@ function itemsOf(topic: string): LibraryItem[] {
       if (!block) throw new Error(`${topic}.sql does not document ${name}`);
       const kind = made === 'view' ? 'view' : table === undefined ? 'macro' : 'table macro';
       const like = tagged(block, 'columns')[0];
+      const example = tagged(block, 'example')[0] ?? `select * from ${name} limit 10`;
       return {
         ...documentedBy(block),
         kind,
         columns: columnsOf(blocks.find((candidate) => candidate.name === like) ?? block),
-        example: tagged(block, 'example')[0] ?? `select * from ${name} limit 10`,
+        sql: example,
+        example: `cvmtrace sql TRACE "${example}"`,
         file: `${topic}.sql`,
       };
     },
@@ -127,7 +130,7 @@ function documentedBy(block: Block): Pick<LibraryItem, 'name' | 'signature' | 's
   const paragraphs = prose
     .join('\n')
     .split(/\n\n+/)
-    .map((paragraph) => paragraph.replaceAll('\n', ' ').trim());
+    .map((paragraph) => paragraph.replace(/\n(?! )(?<!^ .*\n)/gm, ' ').trim());
   const [first = '', ...rest] = paragraphs;
   const [, summary = first, after = ''] = /^(.*?[.?])(?: (.+))?$/.exec(first) ?? [];
   return {

@@ -40,10 +40,14 @@ test.each(items.filter(({ kind }) => kind === 'view' || kind === 'table macro'))
   },
 );
 
-test.each(items.filter(({ kind }) => kind !== 'query'))('the example of $name runs', async ({ name, example }) => {
-  expect(example).toContain(name);
-  await rowsOf([{ op: 'mark' }], example);
-});
+test.each(items.filter(({ kind }) => kind !== 'query'))(
+  'the example of $name runs, as SQL and as a shell reads it',
+  async ({ name, sql }) => {
+    expect(sql).toContain(name);
+    expect(sql).not.toMatch(/["$`\\!]/);
+    await rowsOf([{ op: 'mark' }], sql);
+  },
+);
 
 test.each(items)('$name has one sentence', ({ summary }) => {
   expect(summary).toMatch(/^\S.*[.?]$/);

@@ -1,12 +1,14 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Option } from 'commander';
-import { openAnalysis, qualifiers, type Analysis } from '../../analyze/index.ts';
+import { library, openAnalysis, qualifiers, type Analysis } from '../../analyze/index.ts';
 import { CvmtraceError } from '../../native/index.ts';
 import { refuseBinaryOnTerminal, writeBinary } from '../binary-result.ts';
 import { ExitStatus } from '../exit-status.ts';
+import { findLibraryItem, findLibraryQuery, formatLibrary, formatLibraryItem } from '../format-library.ts';
 import { writeCsv, writeJsonDocument, writeJsonLines, writeTable, type RowSource } from '../format-rows.ts';
 import { readInputText } from '../input-text.ts';
+import { schemaName, toJson } from '../json.ts';
 import { closeOnEnd } from '../open-traces.ts';
 import { countOption } from '../option-values.ts';
 import { writeResult, type Sink } from '../output-file.ts';
@@ -17,6 +19,9 @@ const FORMATS = ['table', 'csv', 'json', 'jsonl', 'arrow', 'parquet'] as const;
 type Format = (typeof FORMATS)[number];
 
 interface SqlOptions {
+  readonly list: boolean;
+  readonly describe?: string;
+  readonly query?: string;
   readonly file?: string;
   readonly format?: Format;
   readonly out?: string;
@@ -26,11 +31,11 @@ interface SqlOptions {
 }
 
 const DETAILS = `\
-The last argument is the query, "-" reads it from standard input, and -f from a file; all other arguments are traces (Arrow or Parquet). The
-views read all of them, and their column "trace" numbers them from 0 in the order given.
+The last argument is the query, "-" reads it from standard input, -f from a file, and --query takes one of the library; all other arguments are
+traces (Arrow or Parquet). The views read all of them, and their column "trace" numbers them from 0 in the order given.
 
-Views: events, conversions, page_flips, memory_over_time, phases, op_latency, boot, loss; the columns of one: describe VIEW.
-SQL is DuckDB's (https://duckdb.org/docs/sql/introduction). It reaches the traces only, no other file and no network, unless --allow-files.
+The library has views over the rows (events), functions, and queries that answer questions: --list shows them, --describe NAME what one means,
+its columns and units. SQL is DuckDB's (https://duckdb.org/docs/sql/introduction). It reaches the traces only, no other file and no network, unless --allow-files.
 
 A table cuts values after 80 characters; the other formats have them whole. With json and jsonl, integers of 64 bits are strings. csv has an empty field for null and "" for an empty text.`;
 
@@ -51,11 +56,15 @@ export const sqlVerb = defineVerb<SqlOptions>({
       'cvmtrace sql boot.arrow -f slow.sql --format parquet -o slow.parquet',
       'a query from a file, its result in a file',
     ],
+    ['cvmtrace sql boot.arrow --query dma-headroom', 'a query of the library; cvmtrace sql --list shows all'],
     ["echo 'from page_flips' | cvmtrace sql boot.arrow - --format csv | head", 'a query from standard input'],
   ],
   declare: (command) =>
     command
-      .argument('<trace...>', 'traces, and last the query unless -f is given')
+      .argument('[trace...]', 'traces, and last the query unless -f or --query is given')
+      .option('--list', 'show what there is to ask: views, functions and queries', false)
+      .option('--describe <name>', 'show what a view, function or query of the library is, its columns and an example')
+      .option('--query <name>', 'run this query of the library')
       .option('-f, --file <file>', 'read the query from this file, "-" for standard input')
       .addOption(new Option('--format <format>', 'how to write the result (default: table)').choices(FORMATS))
       .option('-o, --out <out>', 'write to this file instead of standard output')
@@ -66,7 +75,8 @@ export const sqlVerb = defineVerb<SqlOptions>({
 });
 
 async function runSql(context: VerbContext, positionals: readonly string[], options: SqlOptions): Promise<number> {
-  const { traces, queryArgument } = splitArguments(positionals, options.file);
+  if (options.list || options.describe !== undefined) return showLibrary(context, positionals, options);
+  const { traces, queryArgument } = splitArguments(positionals, options);
   const format = chooseFormat(context, options);
   const query = queryArgument ?? (await readInputText(context, options.file ?? '-'));
   const analysis = await openAnalysis(traces, { allowFiles: options.allowFiles });
@@ -77,6 +87,30 @@ async function runSql(context: VerbContext, positionals: readonly string[], opti
     context.output.note(`emulated: times of ${whose} are those of an emulator, and mean nothing but their ratios`);
   }
   await closeOnEnd(context, analysis, () => writeQuery(context, analysis, query, format, options));
+  return ExitStatus.done;
+}
+
+/** What there is to ask: needs no trace. */
+async function showLibrary(
+  context: VerbContext,
+  positionals: readonly string[],
+  { list, describe }: SqlOptions,
+): Promise<number> {
+  if (positionals.length > 0 || (list && describe !== undefined)) {
+    throw new CvmtraceError('USAGE', `${list ? '--list' : '--describe'} stands alone`, {
+      hint: 'cvmtrace sql --list, cvmtrace sql --describe conversions',
+    });
+  }
+  const width = context.io.stdout.columns ?? 120;
+  const items = describe === undefined ? library() : [findLibraryItem(describe)];
+  if (context.json) {
+    await context.output.write(`${toJson({ schema: schemaName('sql library'), library: items, warnings: [] }, 2)}\n`);
+    return ExitStatus.done;
+  }
+  const text = list
+    ? formatLibrary(items, context.style, width)
+    : items.map((item) => formatLibraryItem(item, context.style, width)).join('');
+  await context.output.write(text);
   return ExitStatus.done;
 }
 
@@ -132,9 +166,16 @@ async function writeText(
  */
 function splitArguments(
   positionals: readonly string[],
-  file: string | undefined,
+  { file, query }: SqlOptions,
 ): { readonly traces: readonly string[]; readonly queryArgument: string | undefined } {
-  if (file !== undefined) return { traces: positionals, queryArgument: undefined };
+  if (file !== undefined && query !== undefined) {
+    throw new CvmtraceError('USAGE', '-f and --query contradict each other', { hint: 'give one of them' });
+  }
+  const queryOfLibrary = query === undefined ? undefined : findLibraryQuery(query).sql;
+  if (file !== undefined || query !== undefined) {
+    if (positionals.length === 0) throw noTrace();
+    return { traces: positionals, queryArgument: queryOfLibrary };
+  }
   const traces = positionals.slice(0, -1);
   const last = positionals.at(-1) ?? '';
   if (last !== '-' && (existsSync(last) || /\.(arrow|parquet|partial)$/.test(last))) {
@@ -142,10 +183,14 @@ function splitArguments(
       hint: "put the query last, in quotes: cvmtrace sql TRACE 'select * from events limit 10'",
     });
   }
-  if (traces.length === 0) {
-    throw new CvmtraceError('USAGE', 'no trace given', { hint: "cvmtrace sql TRACE 'select * from events limit 10'" });
-  }
+  if (traces.length === 0) throw noTrace();
   return { traces, queryArgument: last === '-' ? undefined : last };
+}
+
+function noTrace(): CvmtraceError {
+  return new CvmtraceError('USAGE', 'no trace given', {
+    hint: "cvmtrace sql TRACE 'select * from events limit 10', or --list for what there is to ask",
+  });
 }
 
 function chooseFormat(context: VerbContext, options: SqlOptions): Format {
