@@ -1,6 +1,8 @@
 import type { Verb } from '../verb.ts';
 import { analyzeVerb } from './analyze.ts';
 import { benchVerb } from './bench.ts';
+import { cacheVerb } from './cache.ts';
+import { compareVerb } from './compare.ts';
 import { exportVerb } from './export.ts';
 import { importVerb } from './import.ts';
 import { infoVerb } from './info.ts';
@@ -26,10 +28,12 @@ export const VERBS: readonly Verb[] = [
   replayVerb,
   infoVerb,
   analyzeVerb,
+  compareVerb,
   sqlVerb,
   exportVerb,
   verifyVerb,
   recoverVerb,
+  cacheVerb,
   benchVerb,
   labVerb,
 ];
