@@ -6,6 +6,7 @@ import type { Report } from '../report/report.ts';
 import { readChecked, writeChecked } from './checked-file.ts';
 import { sameMark, type FileMark } from './content.ts';
 import { readPart } from './part.ts';
+import { toolKey } from './tool-key.ts';
 
 /** A path where a trace was seen, and the mark that its file had. */
 export interface Place extends FileMark {
@@ -48,6 +49,19 @@ export class CacheEntry {
     const { kind, metadata, rows, complete, ops } = this.description;
     const expensiveFile = readPart(this.expensiveFolder)?.file;
     return { kind, metadata, rows, complete, ops, rowsFile: this.#rowsFile, expensiveFile };
+  }
+
+  /** This program made it, and can read it. */
+  get isCurrent(): boolean {
+    return this.description.toolKey === toolKey();
+  }
+
+  get hasTables(): boolean {
+    return readPart(this.expensiveFolder) !== undefined;
+  }
+
+  get hasReport(): boolean {
+    return readChecked(this.#report) !== undefined;
   }
 
   get expensiveFolder(): string {

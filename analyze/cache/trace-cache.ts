@@ -30,12 +30,12 @@ interface Hashed {
 
 export class TraceCache {
   readonly folder: string;
-  readonly #limitBytes: number;
+  readonly limitBytes: number;
   readonly #hashed = new Map<string, Hashed>();
 
   constructor(folder: string, limitBytes = DEFAULT_LIMIT_BYTES) {
     this.folder = folder;
-    this.#limitBytes = limitBytes;
+    this.limitBytes = limitBytes;
   }
 
   /** `$XDG_CACHE_HOME/cvmtrace/analysis`, or `~/.cache/cvmtrace/analysis`. */
@@ -61,7 +61,7 @@ export class TraceCache {
     const mark = markOf(path);
     if (!mark) return undefined;
     const sizeBytes = Number(mark.sizeBytes);
-    const current = this.list().filter(({ description }) => description.toolKey === toolKey());
+    const current = this.list().filter(({ isCurrent }) => isCurrent);
     const known = current.find((entry) => entry.isOf(mark));
     if (known) {
       known.use(path, mark);
@@ -122,15 +122,13 @@ export class TraceCache {
     this.#delete(entry.folder);
   }
 
-  /** Deletes what was last used before `beforeMs` (ms since 1970), or all, also what is not whole; returns the entries that are gone. */
-  clear(beforeMs = Infinity): CacheEntry[] {
-    const entries = this.list().filter(({ usedMs }) => usedMs < beforeMs);
-    for (const entry of entries) this.remove(entry);
+  /** Deletes what was last used before `beforeMs` (ms since 1970), or all; also what is not whole. */
+  clear(beforeMs = Infinity): void {
+    for (const entry of this.list()) if (entry.usedMs < beforeMs) this.remove(entry);
     for (const name of childrenOf(this.folder)) {
       const folder = join(this.folder, name);
       if (!CacheEntry.read(folder) && modifiedMs(folder) < beforeMs) removeFolder(folder);
     }
-    return entries;
   }
 
   #folderOf(sha256: string): string {
@@ -160,7 +158,7 @@ export class TraceCache {
     const entries = this.list().map((entry) => ({ entry, bytes: entry.bytes }));
     let bytes = entries.reduce((sum, { bytes: of }) => sum + of, 0);
     for (const { entry, bytes: of } of entries.reverse()) {
-      if (bytes <= this.#limitBytes) return;
+      if (bytes <= this.limitBytes) return;
       if (entry.folder === inUse) continue;
       this.#delete(entry.folder);
       bytes -= of;
