@@ -5,7 +5,7 @@ import { hazardsByTrace, type FoundHazard } from '../testing/inline-traces.ts';
 import { FAULTS, randomTrace, type Fault, type RandomTrace } from '../testing/random-vmm.ts';
 import { traceOf } from '../testing/vmm-story.ts';
 
-const SEEDS = 60;
+const SEEDS = 45;
 
 interface Case extends RandomTrace {
   readonly seed: number;
@@ -49,7 +49,7 @@ test('without a fault nothing is found', () => {
 describe('one fault', () => {
   test.each(Object.entries(FAULTS))('%s: %s', (fault, kind) => {
     const mine = cases.map((one, trace) => ({ ...one, trace })).filter((one) => one.fault === fault);
-    expect(mine.length).toBeGreaterThanOrEqual(5);
+    expect(mine.length).toBeGreaterThanOrEqual(3);
     const wrong = mine.flatMap((one) => {
       const hazards = found.get(one.trace) ?? [];
       const at = one.at ? one.rows.indexOf(one.at) : -1;

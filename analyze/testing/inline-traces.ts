@@ -32,6 +32,7 @@ export interface FoundHazard {
   readonly kind: string;
   readonly severity: string;
   readonly seq: number;
+  readonly ts_ns: number | null;
   readonly vm: number | null;
   readonly obj: number | null;
   readonly gpa: number | null;

@@ -234,6 +234,8 @@ class RandomThread {
     }
     if (this.#faults.take('private memory is mapped by the way')) {
       this.#faults.at = story.map(gpa, PAGE);
+      // To give it back later, mapped, would be a consequence.
+      this.#withdraw(range);
       return;
     }
     for (let page = gpa; page < gpa + len; page += PAGE) this.#used.delete((page - this.#area) / PAGE);
@@ -311,10 +313,14 @@ class RandomThread {
     const first = this.#random(AREA_PAGES - pages);
     for (let page = first; page < first + pages; page++) if (this.#used.has(page)) return undefined;
     const range = { gpa: this.#area + first * PAGE, len: pages * PAGE };
-    // What is shared again is not given back.
+    this.#withdraw(range);
+    return range;
+  }
+
+  /** What is shared again is not given back. */
+  #withdraw(range: Shared): void {
     for (let i = this.#lazy.length - 1; i >= 0; i--)
       if (overlap(this.#lazy[i] as Shared, range)) this.#lazy.splice(i, 1);
-    return range;
   }
 
   #use({ gpa, len }: Shared): void {
