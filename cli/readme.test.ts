@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
+import { questionTable } from '../analyze/db/markdown.ts';
 import { scenarioTable } from '../bench/scenarios/markdown.ts';
 import { strategyTables } from '../bench/strategies/markdown.ts';
 import { formatTable } from '../capture/import/markdown.ts';
@@ -92,6 +93,7 @@ describe('README.md', () => {
     ['strategies', strategyTables],
     ['scenarios', scenarioTable],
     ['formats', formatTable],
+    ['questions', questionTable],
   ])('has the table of %s that the code has', (name, table) => {
     if (UPDATE) rewrite(name, table());
     expect(section(name)).toBe(table());
