@@ -11,9 +11,14 @@ interface Covers {
 }
 
 /** A mapping with the address space that it is in. */
-export interface PlacedMapping {
+export interface OwnedMapping {
   readonly space: DmaSpace;
   readonly mapping: Mapping;
+}
+
+export interface PlacedMapping extends OwnedMapping {
+  /** Where its memory is in the guest. */
+  readonly gpa: number;
 }
 
 export class Dma {
@@ -146,12 +151,11 @@ export class Dma {
     const found: PlacedMapping[] = [];
     for (const space of this.#spaces.values()) {
       if (!isReal(space.api) || found.length >= limit) continue;
-      const add = (mappings: readonly Mapping[]): void => {
-        for (const mapping of mappings) found.push({ space, mapping });
-      };
-      add(space.ofPlace('gpa', vm, gpa, past, limit - found.length));
-      this.#slots.hvaOf(vm, gpa, past, (pid, hva, hvaPast) => {
-        add(space.ofPlace('hva', pid, hva, hvaPast, limit - found.length));
+      for (const mapping of space.ofPlace('gpa', vm, gpa, past, limit - found.length))
+        found.push({ space, mapping, gpa: mapping.place.at });
+      this.#slots.hvaOf(vm, gpa, past, (pid, hva, hvaPast, from) => {
+        for (const mapping of space.ofPlace('hva', pid, hva, hvaPast, limit - found.length))
+          found.push({ space, mapping, gpa: from + mapping.place.at - hva });
       });
     }
     return found;

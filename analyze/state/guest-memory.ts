@@ -1,4 +1,5 @@
 /** The memory of one VM: which side each range is on, since when, and what is held (allocated) on each side. */
+import { FlipRings, NEVER } from './flip-rings.ts';
 import { RangeList } from './range-list.ts';
 
 /** Bytes, over all VMs. */
@@ -16,15 +17,9 @@ export interface MemoryObserver {
   stayed(vm: number, gpa: number, past: number, isPrivate: boolean, seq: number, ns: number): void;
   /** Memory was held on a side until now. */
   held(vm: number, gpa: number, past: number, isPrivate: boolean, seq: number, ns: number): void;
-  /** A range changed sides for the `flips`th time in a row without a rest. */
-  stormed(vm: number, gpa: number, past: number, flips: number): void;
+  /** A range changes sides again and again. */
+  stormed(vm: number, gpa: number, past: number): void;
 }
-
-/** A page that stays this long on a side is at rest; without times, for so many rows. */
-const REST_NS = 20_000_000;
-const REST_ROWS = 4096;
-/** Flips without a rest from which on it is told. */
-export const STORM_FLIPS = 128;
 
 const SHARED = 0;
 const PRIVATE = 1;
@@ -33,8 +28,9 @@ export class GuestMemory {
   readonly vm: number;
   readonly #totals: MemoryTotals;
   readonly #observer: MemoryObserver;
-  /** Value: the side; extra: flips in a row. */
+  /** Value: the side; extra: its mark in `#rings`. */
   readonly #sides = new RangeList();
+  readonly #rings = new FlipRings();
   readonly #held = [new RangeList(), new RangeList()] as const;
   /** What hypercalls asked for last: value is the side. */
   readonly #asked = new RangeList();
@@ -61,24 +57,44 @@ export class GuestMemory {
     for (let i = 0; i < changed.length; i += 2) {
       const from = changed[i] as number;
       const to = changed[i + 1] as number;
-      let flips = Infinity;
-      let flipped = 0;
-      this.#sides.forEach(from, to, (start, end, _was, since, sinceNs, before) => {
-        const rested = ns >= 0 && sinceNs >= 0 ? ns - sinceNs > REST_NS : seq - since > REST_ROWS;
-        flips = Math.min(flips, rested ? 1 : before + 1);
-        flipped += end - start;
-      });
-      if (flips === Infinity || flipped < to - from) flips = 0;
-      this.#sides.set(from, to, side, seq, ns, flips, (start, end, was, since, sinceNs) => {
-        if (was === PRIVATE) this.#totals.private -= end - start;
-        else this.#totals.shared -= end - start;
-        this.#observer.stayed(this.vm, start, end, was === PRIVATE, since, sinceNs);
-      });
+      this.#put(from, side, this.#marks(from, to, seq, ns), seq, ns);
       if (toPrivate) this.#totals.private += to - from;
       else this.#totals.shared += to - from;
-      if (flips >= STORM_FLIPS) this.#observer.stormed(this.vm, from, to, flips);
     }
     return changed;
+  }
+
+  /** The parts of [from, to), all of which change sides now, as end and mark in turns: as few as their histories allow. */
+  #marks(from: number, to: number, seq: number, ns: number): number[] {
+    const parts: number[] = [];
+    let at = from;
+    const add = (past: number, mark: number): void => {
+      // What has a history that can become a storm stays a piece of its own.
+      if (parts.at(-1) === mark && !this.#rings.follows(mark)) parts.splice(-2, 2);
+      parts.push(past, mark);
+    };
+    this.#sides.forEach(from, to, (start, end, _was, since, sinceNs, before) => {
+      if (start > at) add(start, NEVER);
+      add(end, this.#rings.flip(before, start, end, seq, ns, since, sinceNs));
+      at = end;
+    });
+    if (at < to) add(to, NEVER);
+    return parts;
+  }
+
+  #put(from: number, side: number, parts: readonly number[], seq: number, ns: number): void {
+    let start = from;
+    for (let i = 0; i < parts.length; i += 2) {
+      const past = parts[i] as number;
+      const mark = parts[i + 1] as number;
+      this.#sides.set(start, past, side, seq, ns, mark, (gpa, end, was, since, sinceNs) => {
+        if (was === PRIVATE) this.#totals.private -= end - gpa;
+        else this.#totals.shared -= end - gpa;
+        this.#observer.stayed(this.vm, gpa, end, was === PRIVATE, since, sinceNs);
+      });
+      if (this.#rings.isStorm(mark, ns >= 0)) this.#observer.stormed(this.vm, start, past);
+      start = past;
+    }
   }
 
   /** Bytes of [gpa, past) that are on a side. */

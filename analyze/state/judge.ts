@@ -1,6 +1,7 @@
 /** Says what is wrong: of each request when it is over, of calls outside requests at once. One fault is one finding. */
-import type { PlacedMapping } from './dma.ts';
+import type { OwnedMapping, PlacedMapping } from './dma.ts';
 import type { DmaSpace, Mapping } from './dma-space.ts';
+import { STORM_FLIPS } from './flip-rings.ts';
 import { RangeList } from './range-list.ts';
 import type { GuestRange, MappedDiscard, Misfit, Request } from './request.ts';
 import type { Hazard, Severity, StateSink } from './sink.ts';
@@ -53,7 +54,7 @@ export class Judge {
     for (const misfit of request.misfits) this.leftPiece(misfit, true);
     const stale = request.toPrivate && !misfits && this.#stale(request);
     if (!stale && !misfits)
-      for (const discard of request.mappedDiscards) this.discardedWhileMapped(discard, request.seq);
+      for (const discard of request.mappedDiscards) this.discardedWhileMapped(discard, unmapAfter(request, discard));
     this.#privateMaps(request);
     this.#failures(request);
     if (request.isFault && request.changedBytes > request.askedBytes) {
@@ -86,16 +87,20 @@ export class Judge {
     if (!inRequest) this.#checkDoublyHeld(seq, ns);
   }
 
-  stormed(vm: number, gpa: number, past: number, flips: number, seq: number, ns: number): void {
+  stormed(vm: number, gpa: number, past: number, seq: number, ns: number): void {
     let list = this.#storms.get(vm);
     if (!list) this.#storms.set(vm, (list = new RangeList()));
+    let flips = STORM_FLIPS;
+    list.forEach(gpa, past, (_from, _to, before) => {
+      flips = Math.max(flips, before + 1);
+    });
     list.set(gpa, past, flips, seq, ns);
   }
 
-  discardedWhileMapped(discard: MappedDiscard, requestSeq: number): void {
+  /** @param unmapSeq row of the unmap that came after it in the same request, -1 if none did */
+  discardedWhileMapped(discard: MappedDiscard, unmapSeq: number): void {
     const { seq, ns, ranges, bytes, mappings } = discard;
     const first = mappings[0];
-    const late = first !== undefined && !isLive(first);
     this.#sink.hazard({
       kind: 'discarded_while_mapped',
       severity: 'error',
@@ -105,9 +110,11 @@ export class Judge {
       ...(first && { obj: first.space.obj, iova: first.mapping.iova }),
       len: bytes,
       count: mappings.length,
-      proof: [...new Set([...mappings.map(({ mapping }) => mapping.seq), seq])].sort((a, b) => a - b),
+      proof: [
+        ...new Set([...mappings.map(({ mapping }) => mapping.seq), seq, ...(unmapSeq < 0 ? [] : [unmapSeq])]),
+      ].sort((a, b) => a - b),
       explanation: `${size(bytes)} of shared memory are given back while a device can reach them: ${
-        late && requestSeq >= 0 ? 'the unmap comes too late' : 'it goes on with pages that the guest no longer has'
+        unmapSeq >= 0 ? 'the unmap comes too late' : 'it goes on with pages that the guest no longer has'
       }`,
     });
   }
@@ -282,7 +289,7 @@ export class Judge {
       ns: request.ns,
       vm,
       obj: first.space.obj,
-      ...(request.gpa >= 0 && { gpa: request.gpa }),
+      gpa: first.gpa,
       iova: first.mapping.iova,
       len: bytes,
       count: stale.length,
@@ -342,22 +349,28 @@ export class Judge {
   #failures(request: Request): void {
     const key = request.vcpu >= 0 ? `vcpu ${request.vm}:${request.vcpu}` : `thread ${request.thread}`;
     const before = this.#pending.get(key);
-    const retries =
-      before !== undefined &&
-      before.request.toPrivate === request.toPrivate &&
-      before.request.gpa < request.past &&
-      request.gpa < before.request.past;
     const hazard = this.#failure(request);
     if (before) {
-      if (retries && hazard) return;
-      if (!retries) this.#sink.hazard(before.hazard);
+      const again = before.request.wanted === request.wanted && overlap(before.request, request);
+      // The same failure again is one failure.
+      if (again && hazard) return;
+      if (!again || !this.#madeUpFor(before.request, request)) this.#sink.hazard(before.hazard);
       this.#pending.delete(key);
     }
     if (hazard) this.#pending.set(key, { request, hazard });
   }
 
+  /** Whether a request has done what the one before it could not. */
+  #madeUpFor({ vm, gpa, past, wanted }: Request, request: Request): boolean {
+    // A TD asks again only for the tail that was not done.
+    return (
+      (request.gpa <= gpa && request.past >= past) || this.#walk.guest(vm).measureSide(gpa, past, wanted) === past - gpa
+    );
+  }
+
   #failure(request: Request): Hazard | undefined {
-    const { failed, refused, changedBytes } = request;
+    const { failed, refused } = request;
+    const changedBytes = failed.length > 0 || refused === true ? this.#changedStill(request) : 0;
     const discard = failed.find(({ what }) => what === 'discard');
     const attribute = failed.find(({ what }) => what === 'attribute');
     const other = failed.find(({ what }) => what === 'allocate' || what === 'map');
@@ -393,7 +406,7 @@ export class Judge {
         kind: 'discard_failed',
         severity: 'error',
         seq: discard.seq,
-        ns: request.ns,
+        ns: discard.ns,
         vm: request.vm,
         gpa: discard.ranges[0]?.gpa ?? request.gpa,
         len: discard.ranges.reduce((sum, { gpa, past }) => sum + past - gpa, 0) || request.past - request.gpa,
@@ -410,6 +423,15 @@ export class Judge {
       );
     }
     return undefined;
+  }
+
+  /** Bytes that the request brought to the side that was asked for and that are there still. */
+  #changedStill({ vm, changed, wanted }: Request): number {
+    let bytes = 0;
+    const guest = this.#walk.guest(vm);
+    for (let i = 0; i < changed.length; i += 2)
+      bytes += guest.measureSide(changed[i] as number, changed[i + 1] as number, wanted);
+    return bytes;
   }
 
   /** Whether the request gave back shared memory that is shared still. */
@@ -504,7 +526,7 @@ export class Judge {
         len: past - from,
         count: flips,
         proof: [seq],
-        explanation: `${range(from, past)} changes sides ${flips} times in a row without a rest`,
+        explanation: `${range(from, past)} changes sides again and again, ${flips} times so fast that ${STORM_FLIPS} are within a second`,
       });
     };
     list.forEach(0, Infinity, (start, end, value, at, atNs) => {
@@ -528,10 +550,25 @@ export class Judge {
   }
 }
 
+function overlap(a: Request, b: Request): boolean {
+  return a.vm === b.vm && a.gpa < b.past && b.gpa < a.past;
+}
+
 function limitOf(space: DmaSpace): number {
   return space.limit < 0 ? DEFAULT_ENTRY_LIMIT : space.limit;
 }
 
-function isLive({ space, mapping }: PlacedMapping): boolean {
+function unmapAfter({ unmaps }: Request, { seq, mappings }: MappedDiscard): number {
+  const found = unmaps.find(
+    (unmap) =>
+      unmap.seq > seq &&
+      mappings.some(
+        ({ space, mapping }) => space === unmap.space && mapping.iova < unmap.past && unmap.iova < mapping.past,
+      ),
+  );
+  return found?.seq ?? -1;
+}
+
+function isLive({ space, mapping }: OwnedMapping): boolean {
   return space.overlapping(mapping.iova, mapping.past).some(({ seq }) => seq === mapping.seq);
 }

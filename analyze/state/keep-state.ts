@@ -13,13 +13,48 @@ import type { StateSink } from './sink.ts';
 /** @throws CvmtraceError as `Analysis.query`; UNAVAILABLE if more is live at a time than fits in memory. */
 export async function fillStateTables(analysis: Analysis, connection: Connection): Promise<void> {
   for (const table of Object.keys(STATE_TABLES)) await duckdb().query(connection, `delete from ${table}`);
-  for (const trace of await traceNumbers(analysis)) {
+  if (analysis.traces.length === 0) {
+    await walkAll(analysis, connection);
+    return;
+  }
+  for (const trace of analysis.traces.keys()) {
     const sink = new TableSink(connection, trace);
     try {
       await walkTrace(analysis, trace, sink);
     } finally {
       sink.close();
     }
+  }
+}
+
+/** Rows that no trace stands behind: those of tests. */
+async function walkAll(analysis: Analysis, connection: Connection): Promise<void> {
+  const { rows } = await analysis.query('select distinct trace from events order by trace');
+  if (rows.length === 0) return;
+  const facts = await factsOf(analysis, DEFAULT_LIMITS);
+  const stream = await analysis.stream(
+    `select ${STATE_COLUMNS}, trace::double from events where ${STATE_WHERE} order by trace, seq`,
+  );
+  const walks = new Map<number, { readonly walk: Walk; readonly sink: TableSink }>();
+  try {
+    const reader = new StateRows(stream.columns);
+    for (let chunk = await stream.nextChunk(); chunk !== null; chunk = await stream.nextChunk()) {
+      reader.take(chunk);
+      const traces = chunk.columns.at(-1)?.values ?? [];
+      for (let row = 0; row < chunk.rows; row++) {
+        const trace = Number(traces[row]);
+        let found = walks.get(trace);
+        if (!found) {
+          const sink = new TableSink(connection, trace);
+          walks.set(trace, (found = { walk: new Walk(facts.get(trace) ?? NO_FACTS, sink), sink }));
+        }
+        found.walk.step(reader.load(row));
+      }
+    }
+    for (const { walk } of walks.values()) walk.end();
+  } finally {
+    await stream.close();
+    for (const { sink } of walks.values()) sink.close();
   }
 }
 
@@ -30,7 +65,8 @@ export async function walkTrace(
   sink: StateSink,
   limits: HazardLimits = DEFAULT_LIMITS,
 ): Promise<void> {
-  const walk = new Walk(await factsOf(analysis, trace, limits), sink);
+  const facts = await factsOf(analysis, limits, trace);
+  const walk = new Walk(facts.get(trace) ?? NO_FACTS, sink);
   try {
     await stepAll(analysis, trace, walk);
     walk.end();
@@ -55,22 +91,25 @@ async function stepAll(analysis: Analysis, trace: number, walk: Walk): Promise<v
   }
 }
 
-/** Tests set rows without a trace. */
-async function traceNumbers(analysis: Analysis): Promise<number[]> {
-  if (analysis.traces.length > 0) return [...analysis.traces.keys()];
-  const { rows } = await analysis.query('select distinct trace from events order by trace');
-  return rows.map(([trace]) => Number(trace));
-}
+const NO_FACTS: TraceFacts = { ops: new Set(), succeeded: new Set(), guestBytes: null, limits: DEFAULT_LIMITS };
 
-async function factsOf(analysis: Analysis, trace: number, limits: HazardLimits): Promise<TraceFacts> {
+/** By trace. */
+async function factsOf(analysis: Analysis, limits: HazardLimits, trace?: number): Promise<Map<number, TraceFacts>> {
   const { rows } = await analysis.query(
-    `select op::varchar, bool_or(errno = 0) from events where trace = ${trace} and ${STATE_WHERE} group by op`,
+    `select trace, op::varchar, bool_or(errno = 0) from events
+     where ${trace === undefined ? '' : `trace = ${trace} and`} ${STATE_WHERE} group by trace, op`,
   );
-  const guest = analysis.traces[trace]?.metadata.guest;
-  return {
-    ops: new Set(rows.map(([op]) => textOf(op))),
-    succeeded: new Set(rows.flatMap(([op, ok]) => (ok === true ? textOf(op) : []))),
-    guestBytes: guest?.memoryBytes ?? null,
-    limits,
-  };
+  const facts = new Map<number, { readonly ops: Set<string>; readonly succeeded: Set<string> }>();
+  for (const [of, op, ok] of rows) {
+    let found = facts.get(Number(of));
+    if (!found) facts.set(Number(of), (found = { ops: new Set(), succeeded: new Set() }));
+    found.ops.add(textOf(op));
+    if (ok === true) found.succeeded.add(textOf(op));
+  }
+  return new Map(
+    [...facts].map(([of, found]) => [
+      of,
+      { ...found, guestBytes: analysis.traces[of]?.metadata.guest.memoryBytes ?? null, limits },
+    ]),
+  );
 }

@@ -44,11 +44,24 @@ export class KernelMappings {
   /** What was unmapped last at each iova. */
   readonly #unmapped = new RangeList();
   readonly #late = new Map<number, Late>();
+  /** The VMM's unmaps that are awaited. */
+  readonly #unmaps = new Map<number, { readonly ts: number; readonly thread: number; readonly calls: number }>();
+  /** Calls of each thread so far: a call is over when its thread makes the next. */
+  readonly #threadCalls = new Map<number, number>();
 
   constructor(sink: StateSink, hasUnmaps: boolean, hasFaults: boolean) {
     this.#sink = sink;
     this.#hasUnmaps = hasUnmaps;
     this.#hasFaults = hasFaults;
+  }
+
+  /** Is told of every row before all else. */
+  follows(row: StateRow): void {
+    if (!this.#hasUnmaps || row.op.startsWith('iommu_')) return;
+    const calls = this.#threadCalls.get(row.thread);
+    if (calls === undefined && this.#threadCalls.size >= MAX_THREADS) return;
+    this.#threadCalls.set(row.thread, (calls ?? 0) + 1);
+    this.#calls.delete(row.thread);
   }
 
   /** A VMM's call has mapped [iova, past). */
@@ -79,7 +92,10 @@ export class KernelMappings {
       if (this.#hasFaults) this.#unmapped.set(iova, past, 0, row.seq, row.end, space.obj);
       if (!this.#hasUnmaps) continue;
       this.#kernel.forEach(iova, past, (from, to, owned, _seq, _ns, obj) => {
-        if (owned === 1 && obj === space.obj) this.#awaited.set(from, to, 0, row.seq, row.end, obj);
+        if (owned !== 1 || obj !== space.obj) return;
+        this.#awaited.set(from, to, 0, row.seq, row.end, obj);
+        if (this.#unmaps.size < MAX_THREADS)
+          this.#unmaps.set(row.seq, { ts: row.ts, thread: row.thread, calls: this.#threadCalls.get(row.thread) ?? 0 });
       });
     }
   }
@@ -91,7 +107,8 @@ export class KernelMappings {
     if (row.iova < 0 || !(len > 0)) return;
     this.#kernel.clear(row.iova, past, (...piece) => this.#tell(piece, row.seq, row.ts, 'unmap'));
     this.#awaited.clear(row.iova, past, (from, to, _value, seq, ns, obj) => {
-      if (row.ts >= 0 && ns >= 0 && row.ts > ns) this.#addLate(seq, ns, obj, from, to, row.ts - ns, row.seq);
+      const timed = row.ts >= 0 && ns >= 0;
+      if (timed ? row.ts > ns : this.#isOver(seq)) this.#addLate(seq, obj, from, to, timed ? row.ts - ns : -1, row.seq);
     });
   }
 
@@ -118,9 +135,9 @@ export class KernelMappings {
   end(): void {
     this.#kernel.clear(0, Infinity, (...piece) => this.#tell(piece, -1, -1, undefined));
     if (this.#hasUnmaps)
-      this.#awaited.clear(0, Infinity, (from, to, _value, seq, ns, obj) =>
-        this.#addLate(seq, ns, obj, from, to, -1, -1),
-      );
+      this.#awaited.clear(0, Infinity, (from, to, _value, seq, _ns, obj) => {
+        this.#addLate(seq, obj, from, to, -1, -1);
+      });
     for (const [seq, { ns, obj, iova, past, ageNs, seq: kernelSeq }] of this.#late) {
       this.#sink.hazard({
         kind: 'kernel_mapped_longer',
@@ -140,15 +157,21 @@ export class KernelMappings {
     }
   }
 
-  #addLate(seq: number, ns: number, obj: number, from: number, to: number, ageNs: number, kernelSeq: number): void {
+  /** Whether the call of this row has returned, as far as the order of rows says. */
+  #isOver(seq: number): boolean {
+    const unmap = this.#unmaps.get(seq);
+    return unmap !== undefined && (this.#threadCalls.get(unmap.thread) ?? 0) > unmap.calls;
+  }
+
+  #addLate(seq: number, obj: number, from: number, to: number, ageNs: number, kernelSeq: number): void {
     const late = this.#late.get(seq);
     if (!late) {
-      if (this.#late.size < MAX_THREADS) this.#late.set(seq, { ns, obj, iova: from, past: to, ageNs, seq: kernelSeq });
+      if (this.#late.size < MAX_THREADS)
+        this.#late.set(seq, { ns: this.#unmaps.get(seq)?.ts ?? -1, obj, iova: from, past: to, ageNs, seq: kernelSeq });
       return;
     }
     late.past = Math.max(late.past, to);
-    if (late.seq < 0 || kernelSeq < 0) late.seq = -1;
-    else late.seq = kernelSeq;
+    late.seq = late.seq < 0 || kernelSeq < 0 ? -1 : kernelSeq;
     late.ageNs = late.seq < 0 ? -1 : Math.max(late.ageNs, ageNs);
   }
 

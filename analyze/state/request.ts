@@ -3,7 +3,8 @@
  * of `sql/conversions.sql`; a call of the VMM's own is followed further, until its thread converts something else, because QEMU's events say what
  * it is about to do before it does it.
  */
-import type { PlacedMapping } from './dma.ts';
+import type { OwnedMapping, PlacedMapping } from './dma.ts';
+import type { DmaSpace } from './dma-space.ts';
 import type { StateRow } from './state-row.ts';
 
 /** A part of guest memory. */
@@ -16,6 +17,7 @@ export interface GuestRange {
 /** A call inside a request that failed and was not made good yet. */
 export interface FailedCall {
   readonly seq: number;
+  readonly ns: number;
   readonly what: 'attribute' | 'allocate' | 'map' | 'discard';
   readonly errno: number;
   readonly ranges: readonly GuestRange[];
@@ -34,7 +36,7 @@ export interface MappedDiscard {
 export interface Misfit {
   readonly seq: number;
   readonly ns: number;
-  readonly left: readonly PlacedMapping[];
+  readonly left: readonly OwnedMapping[];
   readonly iova: number;
   readonly past: number;
 }
@@ -51,7 +53,9 @@ export interface Request {
   readonly isFault: boolean;
   readonly gpa: number;
   readonly past: number;
-  /** What was asked for, then what the VMM set. */
+  /** What was asked for first. */
+  readonly wanted: boolean;
+  /** What the VMM set last. */
   toPrivate: boolean;
   /** The guest was told that it failed; undefined if the trace does not say what it was told. */
   readonly refused: boolean | undefined;
@@ -65,9 +69,10 @@ export interface Request {
   readonly mappedDiscards: MappedDiscard[];
   readonly misfits: Misfit[];
   /** Maps of memory that was private just then. */
-  readonly privateMaps: (PlacedMapping & { readonly range: GuestRange })[];
+  readonly privateMaps: (OwnedMapping & { readonly range: GuestRange })[];
   /** Bytes that a device could reach when it began; -1 for a request of the VMM's own. */
   readonly mappedBefore: number;
+  readonly unmaps: { readonly space: DmaSpace; readonly iova: number; readonly past: number; readonly seq: number }[];
   /** Shared memory that was given back. */
   readonly discardedShared: GuestRange[];
 }

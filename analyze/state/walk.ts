@@ -128,6 +128,7 @@ export class Walk implements MemoryObserver {
     this.#seq = row.seq;
     this.#ns = row.ts;
     if (row.ts >= 0) this.#requests.closeUntil(row.ts, this.#close);
+    this.#kernel.follows(row);
     this.#apply(row);
     this.#tellMemory();
     if ((++this.#rows & 0xffff) === 0) this.#checkSize();
@@ -172,8 +173,8 @@ export class Walk implements MemoryObserver {
     this.#sink.hold(vm, gpa, past, isPrivate, { fromSeq: seq, fromNs: ns, pastSeq: this.#seq, pastNs: this.#ns });
   }
 
-  stormed(vm: number, gpa: number, past: number, flips: number): void {
-    this.#judge.stormed(vm, gpa, past, flips, this.#seq, this.#ns);
+  stormed(vm: number, gpa: number, past: number): void {
+    this.#judge.stormed(vm, gpa, past, this.#seq, this.#ns);
   }
 
   readonly #close = (request: Request): void => {
@@ -264,6 +265,7 @@ export class Walk implements MemoryObserver {
       gpa: known ? row.gpa : -1,
       past: known ? past : -1,
       toPrivate,
+      wanted: toPrivate,
       // The exit's own return value is no answer to the guest.
       refused: isFault && row.result === -1 ? undefined : told,
       changed: [],
@@ -276,6 +278,7 @@ export class Walk implements MemoryObserver {
       privateMaps: [],
       mappedBefore: known ? this.dma.measure(vm, row.gpa, past) : 0,
       discardedShared: [],
+      unmaps: [],
     };
     this.#requests.open(request, this.#close);
     if (!known) return;
@@ -338,6 +341,7 @@ export class Walk implements MemoryObserver {
       gpa: first?.gpa ?? -1,
       past: ranges.at(-1)?.past ?? -1,
       toPrivate: (row.attrs & 8) === 8,
+      wanted: (row.attrs & 8) === 8,
       refused: undefined,
       changed: [],
       changedBytes: 0,
@@ -349,6 +353,7 @@ export class Walk implements MemoryObserver {
       privateMaps: [],
       mappedBefore: first ? this.dma.measure(first.vm, first.gpa, first.past) : 0,
       discardedShared: [],
+      unmaps: [],
     };
     this.#requests.open(request, this.#close);
     return request;
@@ -511,6 +516,7 @@ export class Walk implements MemoryObserver {
     }
     if (iova < 0 || !(past > iova)) return;
     if (api === 'type1' && row.errno === 0) this.#windows.touched(row.obj, iova, past, row.seq, row.ts, 'unmapped');
+    request?.unmaps.push({ space, iova, past, seq: row.seq });
     const { ended, left } = this.dma.unmap(space, iova, past, row.errno, row.result, row.seq, row.ts);
     if (ended.length === 0 && left.length === 0) {
       if (space.maps > 0) this.#judge.unmapWithoutMatch(space, iova, past, row.seq, row.ts);
@@ -621,7 +627,7 @@ export class Walk implements MemoryObserver {
     if (gpa >= 0) {
       const past = pastOf(gpa, len);
       if (!(past > gpa) || past > MAX_GPA) return [];
-      const isVm = row.op.startsWith('kvm_set_memory_attributes') || row.op === 'kvm_convert_memory';
+      const isVm = row.op === 'kvm_set_memory_attributes' || row.op === 'kvm_convert_memory';
       const vm = isVm ? this.#vmOf(row.obj) : (this.#gmemVm.get(row.obj) ?? this.#defaultVm);
       return [{ vm, gpa, past }];
     }
@@ -685,7 +691,7 @@ function pastOf(start: number, len: number): number {
 }
 
 function failedCall(row: StateRow, what: 'attribute' | 'allocate' | 'map' | 'discard', ranges: readonly GuestRange[]) {
-  return { seq: row.seq, what, errno: row.errno, ranges };
+  return { seq: row.seq, ns: row.ts, what, errno: row.errno, ranges };
 }
 
 /** A later call of the same kind on the same memory went well. */
