@@ -5,7 +5,8 @@
 --
 -- @example select ranges_overlap(0, 8192, 4096, 4096)
 create or replace macro ranges_overlap(start_a, size_a, start_b, size_b) as
-  start_a < _past(start_b, size_b) and start_b < _past(start_a, size_a) and size_a > 0 and size_b > 0;
+  if(_past(start_a, size_a) + _past(start_b, size_b) is null, null,
+    start_a < _past(start_b, size_b) and start_b < _past(start_a, size_a) and size_a > 0 and size_b > 0);
 
 -- range_contains(start_a, size_a, start_b, size_b): true if all of range b is inside range a.
 --
