@@ -33,7 +33,7 @@ async function walkAll(analysis: Analysis, connection: Connection): Promise<void
   if (rows.length === 0) return;
   const facts = await factsOf(analysis, DEFAULT_LIMITS);
   const stream = await analysis.stream(
-    `select ${STATE_COLUMNS}, trace::double from events where ${STATE_WHERE} order by trace, seq`,
+    `select ${STATE_COLUMNS}, trace::double from events where ${rowsFor([...facts.values()])} order by trace, seq`,
   );
   const walks = new Map<number, { readonly walk: Walk; readonly sink: TableSink }>();
   try {
@@ -68,7 +68,7 @@ export async function walkTrace(
   const facts = await factsOf(analysis, limits, trace);
   const walk = new Walk(facts.get(trace) ?? NO_FACTS, sink);
   try {
-    await stepAll(analysis, trace, walk);
+    await stepAll(analysis, trace, walk, rowsFor([walk.facts]));
     walk.end();
   } catch (cause) {
     if (!(cause instanceof TooMuchStateError)) throw cause;
@@ -76,9 +76,9 @@ export async function walkTrace(
   }
 }
 
-async function stepAll(analysis: Analysis, trace: number, walk: Walk): Promise<void> {
+async function stepAll(analysis: Analysis, trace: number, walk: Walk, where: string): Promise<void> {
   const stream = await analysis.stream(
-    `select ${STATE_COLUMNS} from events where trace = ${trace} and ${STATE_WHERE} order by seq`,
+    `select ${STATE_COLUMNS} from events where trace = ${trace} and ${where} order by seq`,
   );
   try {
     const rows = new StateRows(stream.columns);
@@ -89,6 +89,11 @@ async function stepAll(analysis: Analysis, trace: number, walk: Walk): Promise<v
   } finally {
     await stream.close();
   }
+}
+
+/** Beside the kernel's own events every call counts: it ends the one before it of its thread. */
+function rowsFor(facts: readonly TraceFacts[]): string {
+  return facts.some(({ ops }) => ops.has('iommu_unmap')) ? 'true' : STATE_WHERE;
 }
 
 const NO_FACTS: TraceFacts = { ops: new Set(), succeeded: new Set(), guestBytes: null, limits: DEFAULT_LIMITS };

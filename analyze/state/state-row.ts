@@ -57,6 +57,7 @@ export const STATE_OPS = [
   'guest_touch',
   'vfio_map_dma',
   'vfio_unmap_dma',
+  'vfio_set_iommu',
   'vfio_iommu_get_info',
   'vfio_attach_iommufd_pt',
   'iommufd_open',

@@ -44,6 +44,7 @@ const VADDR = 4;
 const UNMAP_ALL = 2;
 const MADV_DONTNEED = 4;
 const MADV_REMOVE = 9;
+const ENOENT = 2;
 const EEXIST = 17;
 const ENOSPC = 28;
 /** DMA_AVAIL of the compatibility mode: no limit. */
@@ -102,6 +103,8 @@ export class Walk implements MemoryObserver {
   readonly #objects = new Map<number, { readonly isPrivate: boolean; readonly isFile: boolean }>();
   readonly #gmemVm = new Map<number, number>();
   readonly #iommufds = new Set<number>();
+  /** Containers and IOASes whose making the trace has. */
+  readonly #made = new Set<number>();
   /** Files in processes: by file from the offset, by process from the hva; extra: what to add for the other. */
   readonly #fileAt = new Map<number, RangeList>();
   readonly #isFileHva = new Map<number, RangeList>();
@@ -205,6 +208,10 @@ export class Walk implements MemoryObserver {
       case 'kvm_set_user_memory_region':
       case 'kvm_set_user_memory_region2':
         this.#slot(row);
+        return;
+      case 'vfio_set_iommu':
+      case 'iommufd_ioas_alloc':
+        if (row.errno === 0) this.#made.add(row.obj);
         return;
       case 'iommufd_open':
         this.#iommufds.add(row.obj);
@@ -519,7 +526,7 @@ export class Walk implements MemoryObserver {
     request?.unmaps.push({ space, iova, past, seq: row.seq });
     const { ended, left } = this.dma.unmap(space, iova, past, row.errno, row.result, row.seq, row.ts);
     if (ended.length === 0 && left.length === 0) {
-      if (space.maps > 0) this.#judge.unmapWithoutMatch(space, iova, past, row.seq, row.ts);
+      if (this.#isProvenUnmapped(space, row)) this.#judge.unmapWithoutMatch(space, iova, past, row.seq, row.ts);
       return;
     }
     if (isReal(api)) this.#kernel.released(space, ended, row);
@@ -527,6 +534,13 @@ export class Walk implements MemoryObserver {
     const misfit = { seq: row.seq, ns: row.ts, left: left.map((mapping) => ({ space, mapping })), iova, past };
     if (request) request.misfits.push(misfit);
     else this.#judge.leftPiece(misfit, false);
+  }
+
+  /** Whether nothing was mapped where the trace shows no mapping: the kernel says so, or the trace has all that was mapped since the beginning. */
+  #isProvenUnmapped(space: DmaSpace, { errno, result }: StateRow): boolean {
+    if (errno === ENOENT || (errno === 0 && result === 0)) return true;
+    const complete = this.#made.has(space.obj) || space.api === 'vfio-user' || space.api === 'listener';
+    return errno === 0 && Number.isNaN(result) && complete && space.maps > 0;
   }
 
   #fault(row: StateRow): void {
