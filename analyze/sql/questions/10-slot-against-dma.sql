@@ -1,6 +1,7 @@
 -- slot-against-dma: For the same memory or BAR, which takes longer: the memory slot of KVM, or mapping it for DMA?
 --
--- Calls belong together by their address in the VMM: a DMA mapping goes with the slot whose range has its first byte. The largest ranges first.
+-- Calls belong together by their address in the VMM: a DMA mapping goes with the slot of exactly its range, else with the longest slot that begins
+-- where it does or last before, if that has its first byte. The largest ranges first.
 --
 -- @column trace       number of the trace
 -- @column hva         first byte of the slot's range, host-virtual
@@ -23,18 +24,22 @@ maps as (
   from events
   where op in ('vfio_map_dma', 'iommufd_ioas_map') and errno = 0 and hva is not null and coalesce(op <> 'vfio_map_dma' or (flags & 4) = 0, true)
 ),
--- Of slots that begin at the same place, a mapping goes with the longest.
 longest as (select trace, hva, max(len) as len from slots group by trace, hva),
 placed as (
-  select l.trace, l.hva, l.len, count(*) as map_calls, sum(m.len) as mapped, sum(_known_ns(m.dur_ns)) as map_ns
+  select m.trace, m.hva, m.len, m.dur_ns, l.hva as slot_hva, if(s.len is null, l.len, s.len) as slot_len
   from maps m
   asof join longest l on l.trace = m.trace and m.hva >= l.hva
+  left join slots s on s.trace = m.trace and s.hva = m.hva and s.len = m.len
   where m.hva < _past(l.hva, l.len)
-  group by l.trace, l.hva, l.len
+),
+mapped as (
+  select trace, slot_hva, slot_len, count(*) as map_calls, sum(len) as mapped, sum(_known_ns(dur_ns)) as map_ns
+  from placed
+  group by trace, slot_hva, slot_len
 )
 select
   s.trace, s.hva, s.len, s.slot_calls::ubigint as slot_calls, try_cast(s.slot_ns as ubigint) as slot_ns,
   coalesce(p.map_calls, 0)::ubigint as map_calls, try_cast(coalesce(p.mapped, 0) as ubigint) as mapped, try_cast(p.map_ns as ubigint) as map_ns
 from slots s
-left join placed p on p.trace = s.trace and p.hva = s.hva and p.len = s.len
+left join mapped p on p.trace = s.trace and p.slot_hva = s.hva and p.slot_len = s.len
 order by s.len desc, s.trace, s.hva;
