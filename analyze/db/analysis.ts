@@ -10,6 +10,7 @@ import { fillStateTables } from '../state/keep-state.ts';
 import { writeExpensive } from './kept-trace.ts';
 import { Interrupt } from './interrupt.ts';
 import { assertPermitted, type Permission } from './permitted.ts';
+import { writeDatabase } from './write-database.ts';
 import { ResultStream, type StatementCheck } from './result-stream.ts';
 import { sqlError } from './sql-error.ts';
 import { duckdb } from './duckdb.ts';
@@ -156,6 +157,14 @@ export class Analysis {
       throw cause;
     });
     return this.#expensive;
+  }
+
+  /**
+   * Writes a DuckDB file for other programs: rows and what is expensive as tables, the library's views and macros over them. Whole, or not at all;
+   * an existing file is replaced. Same errors as `copyTo`.
+   */
+  async writeDatabase(path: string): Promise<void> {
+    await this.#toFile(path, (file) => writeDatabase(this, file, `${this.#parts.scratchDir}/spill`));
   }
 
   /** Writes what is expensive of one trace to a DuckDB file for a later analysis (`KeptTrace`): whole, or not at all. Same errors as `copyTo`. */
