@@ -40,12 +40,16 @@ export function cacheOf({ io }: Pick<VerbContext, 'io'>): TraceCache {
   return new TraceCache(TraceCache.folderOf(io.env), bytes);
 }
 
+const QUIET_MS = 300;
+
 /** How a verb opens traces: by the cache or not, with a bar on the terminal while it takes long. */
 export class Opening {
   /** Undefined with --no-cache. */
   readonly use: CacheUse | undefined;
   readonly #context: VerbContext;
   #bar: Progress | undefined;
+  /** What is quickly over has no bar: one comes this long after the start, or after something was printed. */
+  #quietSince = performance.now();
 
   constructor(context: VerbContext, { cache }: CacheOption) {
     this.#context = context;
@@ -78,6 +82,7 @@ export class Opening {
   }
 
   progress(done: number, what: string): void {
+    if (!this.#bar && performance.now() - this.#quietSince < QUIET_MS) return;
     this.#bar ??= startProgress(this.#context, 1, what);
     this.#bar.update(done, what);
   }
@@ -86,5 +91,6 @@ export class Opening {
   done(): void {
     this.#bar?.stop();
     this.#bar = undefined;
+    this.#quietSince = performance.now();
   }
 }
