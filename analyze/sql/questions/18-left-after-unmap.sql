@@ -5,8 +5,8 @@
 -- @column seq          the unmap
 -- @column ts_ns        its start, ns; null if unknown
 -- @column obj          container or IOAS; null if unknown
--- @column iova         first byte that is left, I/O-virtual
--- @column len          bytes that are left
+-- @column iova         first byte of what is left, I/O-virtual
+-- @column len          bytes of it
 -- @column proof        rows that prove it
 -- @column explanation  one sentence
 -- @also cvmtrace run --scenario shared-device-assignment --dma mock
