@@ -30,13 +30,15 @@ export async function writeBinary(
   }
 }
 
+const BINARY_FORMATS: readonly string[] = ['arrow', 'parquet', 'perfetto'];
+
 /** @throws CvmtraceError USAGE if a binary format would go to a terminal. */
 export function refuseBinaryOnTerminal(
   context: Pick<VerbContext, 'io'>,
   format: string,
   out: string | undefined,
 ): void {
-  if (format !== 'arrow' && format !== 'parquet') return;
+  if (!BINARY_FORMATS.includes(format)) return;
   if ((out !== undefined && out !== '-') || context.io.stdout.isTTY !== true) return;
   throw new CvmtraceError('USAGE', `${format} is binary and would garble the terminal`, {
     hint: 'write it to a file: -o OUT',

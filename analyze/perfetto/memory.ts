@@ -15,7 +15,7 @@ const COUNTERS = [
 
 const MEMORY = `
 select ts_ns::double, ${COUNTERS.map(({ column }) => `${column}::double`).join(', ')}
-from (from memory_over_time union all by name select null::ubigint as dma_mapped_bytes, null::ubigint as live_mappings where false)
+from memory_over_time
 where ts_ns is not null
 order by ts_ns, seq`;
 
