@@ -1,5 +1,5 @@
 /** The report of `analyze` as text. What qualifies its numbers ("stand-in", "emulated", "generated") is in every heading above numbers. */
-import type { GuestReport, MemoryReport, Report } from '../analyze/index.ts';
+import { HAZARD_KINDS, type GuestReport, type MemoryReport, type Report } from '../analyze/index.ts';
 import { describeMetadata } from './describe-metadata.ts';
 import { formatBytes, significant } from './format-bytes.ts';
 import { formatCount, formatCountOf } from './format-count.ts';
@@ -27,6 +27,7 @@ export function formatReport(report: Report, style: Style, width = MAX_PLOT_CHAR
     text === '' ? [] : [`${style.heading(`${title}${words}`)}\n${text}`];
   return [
     ...section(report.header.path, aboutTrace(report)),
+    ...section('Hazards', hazards(report)),
     ...section('By phase', phases(report)),
     ...section('By vCPU', vcpus(report)),
     ...section('Exits to user space', exits(report)),
@@ -56,6 +57,29 @@ function describeGuest({ vm, vmType, vcpus, slotBytes }: GuestReport): string {
     ...(vcpus === null ? [] : [formatCountOf(vcpus, 'vCPU')]),
     `${formatBytes(slotBytes)} in slots`,
   ].join(', ');
+}
+
+/** By severity; of each kind the first, with the rows that prove it. */
+function hazards({ hazards: all }: Report): string {
+  if (all === null) return '';
+  if (all.length === 0)
+    return `  none of the ${HAZARD_KINDS.length} kinds that are looked for (cvmtrace sql --describe hazards)\n`;
+  return all
+    .map(({ kind, severity, findings, first }) =>
+      [
+        `  ${severity}: ${kind}${findings === 1 ? '' : `, ${formatCount(findings)} times`}`,
+        ...first.map(({ seq, ns, explanation, proof, ageNs }) => {
+          const when = ns < 0 ? '' : ` at ${formatDuration(ns)}`;
+          const age = ageNs === undefined ? '' : `, ${formatDuration(ageNs)} after it`;
+          const rows = proof.filter((row) => row !== seq);
+          const proved = rows.length === 0 ? '' : ` (with ${rows.length === 1 ? 'row' : 'rows'} ${rows.join(', ')})`;
+          return `    row ${seq}${when}${proved}${age}: ${explanation}`;
+        }),
+        ...(findings > first.length ? [`    ... all: select * from hazards where kind = '${kind}'`] : []),
+        '',
+      ].join('\n'),
+    )
+    .join('');
 }
 
 function phases({ phases: all, header }: Report): string {
@@ -170,6 +194,15 @@ function memorySections(
     },
     { name: 'held on the shared side', peak: peak.sharedHeldBytes, of: points.map((point) => point.sharedHeldBytes) },
     { name: 'held on both sides', peak: peak.doublyHeldBytes, of: points.map((point) => point.doublyHeldBytes) },
+    ...(peak.dmaMappedBytes === 0
+      ? []
+      : [
+          {
+            name: `mapped for devices (${formatCountOf(peak.liveMappings, 'mapping')} at most)`,
+            peak: peak.dmaMappedBytes,
+            of: points.map((point) => point.dmaMappedBytes),
+          },
+        ]),
   ];
   const plot = formatPlot(
     series.map(({ name, peak: bytes, of }) => ({ title: `${name}, peak ${formatBytes(bytes)}`, at, values: of })),

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
-import { MemorySeries } from './memory-series.ts';
-import { NO_MEMORY } from './page-model.ts';
+import { MemorySeries, NO_MEMORY } from './memory-series.ts';
 
 const shared = (sharedBytes: number) => ({ ...NO_MEMORY, sharedBytes });
 const pointsOf = (series: MemorySeries): [number, number][] =>

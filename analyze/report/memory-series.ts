@@ -1,4 +1,25 @@
-import { NO_MEMORY, type MemoryTotals } from './page-model.ts';
+/** Totals in bytes, as the columns of `memory_over_time`; `liveMappings` is a number. */
+export interface MemoryTotals {
+  privateBytes: number;
+  sharedBytes: number;
+  privateHeldBytes: number;
+  sharedHeldBytes: number;
+  doublyHeldBytes: number;
+  dmaMappedBytes: number;
+  pinnedBytes: number;
+  liveMappings: number;
+}
+
+export const NO_MEMORY: Readonly<MemoryTotals> = {
+  privateBytes: 0,
+  sharedBytes: 0,
+  privateHeldBytes: 0,
+  sharedHeldBytes: 0,
+  doublyHeldBytes: 0,
+  dmaMappedBytes: 0,
+  pinnedBytes: 0,
+  liveMappings: 0,
+};
 
 /** Totals at one place of the axis: the highest value of each between it and the next place. */
 export interface MemoryPoint extends Readonly<MemoryTotals> {
@@ -42,9 +63,5 @@ export class MemorySeries {
 
 /** Raises each total of `to` to that of `from`. */
 export function raise(to: MemoryTotals, from: Readonly<MemoryTotals>): void {
-  to.privateBytes = Math.max(to.privateBytes, from.privateBytes);
-  to.sharedBytes = Math.max(to.sharedBytes, from.sharedBytes);
-  to.privateHeldBytes = Math.max(to.privateHeldBytes, from.privateHeldBytes);
-  to.sharedHeldBytes = Math.max(to.sharedHeldBytes, from.sharedHeldBytes);
-  to.doublyHeldBytes = Math.max(to.doublyHeldBytes, from.doublyHeldBytes);
+  for (const name of Object.keys(NO_MEMORY) as (keyof MemoryTotals)[]) to[name] = Math.max(to[name], from[name]);
 }

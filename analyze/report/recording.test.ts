@@ -69,7 +69,7 @@ test("a recording's guests are known from its rows, and it is one phase without 
 test('what was held is not summed up where a call does not say which memory of the guest it was on', async () => {
   await using with_ = await openAnalysis([await recordingOf('unplaced.arrow', ROWS)]);
   expect((await analyzeTrace(with_)).memory).toMatchObject({
-    heldLeftOut: '1 call on memory by a place in a file or in the VMM, not in the guest',
+    heldLeftOut: '1 call on memory by a place in a file or in the VMM that no slot has',
     points: [],
   });
   await using without = await openAnalysis([await recordingOf('placed.arrow', ROWS.slice(0, -1))]);

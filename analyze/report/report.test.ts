@@ -5,7 +5,7 @@ import { TraceWriter } from '../../capture/trace/writer.ts';
 import { opCode, type OpName } from '../../native/index.ts';
 import { generateTrace } from '../../datasets/generate.ts';
 import { openAnalysis } from '../db/open-analysis.ts';
-import { analyzeTrace } from './report.ts';
+import { analyzeTrace, DEFAULT_LIMITS } from './report.ts';
 
 const folder = testFolder();
 
@@ -43,14 +43,15 @@ test('the parts of the report on a generated trace agree with each other and wit
 /** A trace of these rows without times, from a stand-in backend. */
 async function writeRows(
   path: string,
-  rows: readonly { op: OpName; gpa?: bigint; len?: bigint; attrs?: bigint }[],
+  rows: readonly { op: OpName; gpa?: bigint; len?: bigint; attrs?: bigint; flags?: bigint }[],
 ): Promise<void> {
   const writer = TraceWriter.create(path, { ...METADATA, backend: { name: 'two-memfd', standIn: true } });
-  const column = (name: 'gpa' | 'len' | 'attrs'): BigUint64Array => BigUint64Array.from(rows, (row) => row[name] ?? 0n);
+  const column = (name: 'gpa' | 'len' | 'attrs' | 'flags'): BigUint64Array =>
+    BigUint64Array.from(rows, (row) => row[name] ?? 0n);
   writer.append({
     rows: rows.length,
     op: Uint8Array.from(rows, ({ op }) => opCode(op)),
-    columns: { gpa: column('gpa'), len: column('len'), attrs: column('attrs') },
+    columns: { gpa: column('gpa'), len: column('len'), attrs: column('attrs'), flags: column('flags') },
     validity: {},
   });
   await writer.finish({ exitStatus: null, lostEvents: 0 });
@@ -72,11 +73,41 @@ test('without times, marks and conversions the report is there and says less', a
   expect(report.latency).toMatchObject([{ op: 'gmem_allocate', count: 1n, p50Ns: null }]);
 });
 
-test('more memory than can be followed is left out, and the report says so', async () => {
+test('a guest of a pebibyte is no more work than another', async () => {
   const path = join(folder, 'huge.arrow');
   await writeRows(path, [{ op: 'exit_map_gpa_range', gpa: 0n, len: 1n << 50n, attrs: 0n }]);
   await using analysis = await openAnalysis([path]);
   const report = await analyzeTrace(analysis);
-  expect(report.memory).toBeNull();
-  expect(report.notes).toEqual([expect.stringContaining('256 GiB')]);
+  expect(report.memory).toMatchObject({
+    peak: { sharedBytes: 2 ** 50 },
+    flipHistogram: [{ flips: 0, bytes: 2 ** 50 }],
+  });
+  expect(report).toMatchObject({ hazards: [], notes: [] });
+});
+
+test('hazards come with the first rows of each kind, and limits can be set', async () => {
+  const path = join(folder, 'hazards.arrow');
+  const page = { gpa: 0n, len: 4096n };
+  await writeRows(path, [
+    { op: 'gmem_allocate', ...page },
+    { op: 'ram_allocate', ...page },
+    ...Array.from({ length: 4 }, () => ({ op: 'exit_memory_fault', ...page, attrs: 0n, flags: 8n }) as const),
+    ...Array.from(
+      { length: 4 },
+      (_, i) => ({ op: 'exit_memory_fault', gpa: 4096n * BigInt(i + 1), len: 4096n, flags: 8n }) as const,
+    ),
+  ]);
+  await using analysis = await openAnalysis([path]);
+  const { hazards } = await analyzeTrace(analysis);
+  expect(hazards).toMatchObject([{ kind: 'implicit_conversion', severity: 'warning', findings: 5 }]);
+  expect(hazards?.[0]?.first.map(({ seq, gpa }) => [seq, gpa])).toEqual([
+    [2, 0],
+    [6, 4096],
+    [7, 8192],
+  ]);
+  const limited = await analyzeTrace(analysis, 0, { ...DEFAULT_LIMITS, doublyHeldBytes: 4095 });
+  expect(limited.hazards).toMatchObject([
+    { kind: 'doubly_held', findings: 1, first: [{ seq: 1, len: 4096 }] },
+    { kind: 'implicit_conversion' },
+  ]);
 });

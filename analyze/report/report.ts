@@ -6,11 +6,15 @@ import type { TraceMetadata } from '../../capture/trace/metadata.ts';
 import type { Analysis, OpenTrace } from '../db/analysis.ts';
 import type { Value } from '../db/chunk.ts';
 import { guestsOf, type GuestReport } from './guests.ts';
-import { memoryReport, type MemoryReport } from './memory.ts';
+import { stateReport, type HazardReport, type MemoryReport } from './state-report.ts';
+import { DEFAULT_LIMITS, type HazardLimits } from '../state/walk.ts';
 
-export type { FlipRange, MemoryTotals } from './page-model.ts';
-export type { MemoryPoint } from './memory-series.ts';
-export type { MemoryReport } from './memory.ts';
+export type { FlipRange } from './flips.ts';
+export type { MemoryPoint, MemoryTotals } from './memory-series.ts';
+export type { HazardReport, MemoryReport } from './state-report.ts';
+export type { Hazard, HazardKind, Severity } from '../state/sink.ts';
+export { HAZARD_KINDS } from '../state/sink.ts';
+export { DEFAULT_LIMITS, type HazardLimits } from '../state/walk.ts';
 export type { GuestReport } from './guests.ts';
 
 /** What the trace is and how far its numbers carry. */
@@ -104,6 +108,8 @@ export interface Report {
   /** Empty for a trace that has only the exits that ask for conversions. */
   readonly exits: readonly ExitReport[];
   readonly latency: readonly LatencyReport[];
+  /** What is wrong or dangerous; null if it was left out, as `notes` says. */
+  readonly hazards: readonly HazardReport[] | null;
   /** Null if it was left out; `notes` says why. */
   readonly memory: MemoryReport | null;
   /** The ten ranges with the most stall, most first. */
@@ -117,14 +123,18 @@ export interface Report {
  * The report on one of the analysis' traces. Conversions are computed once and kept in the analysis' scratch database.
  * @throws CvmtraceError as `Analysis.query`.
  */
-export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Report> {
+export async function analyzeTrace(
+  analysis: Analysis,
+  trace = 0,
+  limits: HazardLimits = DEFAULT_LIMITS,
+): Promise<Report> {
   const open = analysis.traces[trace];
   if (!open) throw new RangeError(`no trace ${trace} in an analysis of ${analysis.traces.length}`);
   await analysis.keepExpensive();
   const select = async (sql: string): Promise<Row[]> => (await analysis.query(sql)).rows.map((row) => new Row(row));
   const notes: string[] = [];
-  const memory = await memoryReport(analysis, trace);
-  if ('leftOut' in memory) notes.push(`memory over time and flips are left out: ${memory.leftOut}`);
+  const state = await stateReport(analysis, trace, limits);
+  if ('leftOut' in state) notes.push(`memory over time, flips and hazards are left out: ${state.leftOut}`);
   const watched = open.metadata.source === 'record' || open.metadata.source === 'import';
   const guests = watched ? await guestsOf(analysis, trace) : [];
   const phases = await select(phasesSql(trace, watched));
@@ -187,7 +197,8 @@ export async function analyzeTrace(analysis: Analysis, trace = 0): Promise<Repor
       p99Ns: row.bigint(6),
       maxNs: row.bigint(7),
     })),
-    memory: 'leftOut' in memory ? null : memory,
+    hazards: 'leftOut' in state ? null : state.hazards,
+    memory: 'leftOut' in state ? null : state.memory,
     expensive: expensive.map((row) => ({
       gpa: row.count(0),
       len: row.count(1),

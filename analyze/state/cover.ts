@@ -21,8 +21,8 @@ export class Cover {
     return this.#counts.measure(start, end);
   }
 
-  /** Visits the covered parts of [start, end). */
-  forEach(start: number, end: number, visit: (start: number, end: number) => void): void {
+  /** Visits the covered parts of [start, end), with how many lie on each. */
+  forEach(start: number, end: number, visit: (start: number, end: number, count: number) => void): void {
     this.#counts.forEach(start, end, visit);
   }
 

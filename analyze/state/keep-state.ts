@@ -64,12 +64,13 @@ export async function walkTrace(
   trace: number,
   sink: StateSink,
   limits: HazardLimits = DEFAULT_LIMITS,
-): Promise<void> {
+): Promise<Walk> {
   const facts = await factsOf(analysis, limits, trace);
   const walk = new Walk(facts.get(trace) ?? NO_FACTS, sink);
   try {
     await stepAll(analysis, trace, walk, rowsFor([walk.facts]));
     walk.end();
+    return walk;
   } catch (cause) {
     if (!(cause instanceof TooMuchStateError)) throw cause;
     throw new CvmtraceError('UNAVAILABLE', `what was live when cannot be computed: ${cause.message}`, { cause });

@@ -9,7 +9,7 @@ import { Judge } from './judge.ts';
 import { KernelMappings } from './kernel-mappings.ts';
 import { RangeList } from './range-list.ts';
 import { Requests, type GuestRange, type Request } from './request.ts';
-import type { StateSink } from './sink.ts';
+import type { MemoryState, StateSink } from './sink.ts';
 import { Slots } from './slots.ts';
 import type { StateRow } from './state-row.ts';
 import { VaddrWindows } from './vaddr-windows.ts';
@@ -78,6 +78,25 @@ const REQUEST_OPS: ReadonlySet<string> = new Set([
   'vfio_listener_region_del',
 ]);
 
+const NOTHING: MemoryState = {
+  private: 0,
+  shared: 0,
+  privateHeld: 0,
+  sharedHeld: 0,
+  doublyHeld: 0,
+  mapped: 0,
+  pinned: 0,
+  mappings: 0,
+};
+
+/** Without a place in the guest, what they do to its memory is not known. */
+const UNPLACED_OPS: ReadonlySet<string> = new Set([
+  'ram_allocate',
+  'ram_punch_hole',
+  'vfio_map_dma',
+  'iommufd_ioas_map',
+]);
+
 /** The trace has more live at a time than a walk holds. */
 export class TooMuchStateError extends Error {
   constructor() {
@@ -90,6 +109,12 @@ export class Walk implements MemoryObserver {
   readonly dma: Dma;
   readonly totals: MemoryTotals = { private: 0, shared: 0, privateHeld: 0, sharedHeld: 0, doublyHeld: 0 };
   readonly facts: TraceFacts;
+  /** Calls that allocated, gave back or mapped memory of a guest where the trace does not say which. */
+  get unplaced(): number {
+    return this.#unplacedPrivate + (this.slots.seen ? 0 : this.#unplacedShared);
+  }
+  #unplacedPrivate = 0;
+  #unplacedShared = 0;
   /** Whether rows are missing before this one. */
   lost = false;
   readonly #sink: StateSink;
@@ -113,7 +138,7 @@ export class Walk implements MemoryObserver {
   #seq = -1;
   #ns = -1;
   /** The last state that the sink was told. */
-  #told = '';
+  #told: MemoryState = NOTHING;
   #rows = 0;
 
   constructor(facts: TraceFacts, sink: StateSink) {
@@ -657,7 +682,15 @@ export class Walk implements MemoryObserver {
       this.#fileAt.get(row.obj)?.forEach(row.offset, row.offset + len, (from, past, _value, _seq, _ns, toHva) => {
         this.slots.ofHva(this.#filePid.get(row.obj) ?? row.pid, from + toHva, past + toHva, add);
       });
+    if (ranges.length === 0 && row.errno === 0) this.#countUnplaced(row);
     return ranges;
+  }
+
+  /** Where slots are known, what is in none of them is not the guest's; of a guest_memfd it always is. */
+  #countUnplaced({ op, flags }: StateRow): void {
+    if (op === 'gmem_allocate' || op === 'gmem_punch_hole') this.#unplacedPrivate++;
+    else if (op.startsWith('ram_madvise') ? flags === MADV_DONTNEED || flags === MADV_REMOVE : UNPLACED_OPS.has(op))
+      this.#unplacedShared++;
   }
 
   #placeOf(row: StateRow, ranges: readonly GuestRange[], space: DmaSpace): Place {
@@ -677,11 +710,20 @@ export class Walk implements MemoryObserver {
 
   #tellMemory(): void {
     const { totals, dma } = this;
-    const key = `${totals.private},${totals.shared},${totals.privateHeld},${totals.sharedHeld},${totals.doublyHeld},${dma.totals.mapped},${dma.totals.pinned},${dma.totals.mappings}`;
-    if (key === this.#told) return;
-    if (this.#told === '' && /^[0,]*$/.test(key)) return;
-    this.#told = key;
-    this.#sink.memory(this.#seq, this.#ns, { ...totals, ...dma.totals });
+    const told = this.#told;
+    if (
+      told.private === totals.private &&
+      told.shared === totals.shared &&
+      told.privateHeld === totals.privateHeld &&
+      told.sharedHeld === totals.sharedHeld &&
+      told.doublyHeld === totals.doublyHeld &&
+      told.mapped === dma.totals.mapped &&
+      told.pinned === dma.totals.pinned &&
+      told.mappings === dma.totals.mappings
+    )
+      return;
+    this.#told = { ...totals, ...dma.totals };
+    this.#sink.memory(this.#seq, this.#ns, this.#told);
     this.#judge.held(this.#seq, this.#ns, this.#requests.isOpen);
   }
 
