@@ -124,11 +124,11 @@ function conclusions({ verdicts, unit, noise, threshold, regressions }: CompareR
   const called =
     judged === 0
       ? 'nothing could be judged'
-      : `of ${formatCountOf(judged, 'measure')} that could be judged, ${formatCount(slower)} are slower on B, ${formatCount(faster)} faster and ${formatCount(indistinct)} ~`;
+      : `${formatCountOf(judged, 'measure')} judged: ${formatCount(slower)} slower on B, ${formatCount(faster)} faster, ${formatCount(indistinct)} ~`;
   const more = slower + faster - MAX_CALLED;
   return [
     ...(more > 0 ? [`and ${formatCount(more)} more, in the tables below`] : []),
-    `${called}${unjudged > 0 ? `; ${formatCount(unjudged)} were not` : ''}`,
+    `${called}${judged > 0 && unjudged > 0 ? `; ${formatCount(unjudged)} could not be` : ''}`,
     ...(unit === 'runs' ? [noiseText(noise)] : []),
     ...(threshold === null
       ? []

@@ -26,9 +26,6 @@ export async function cautionsOf(
         `${pathOf(trace)} lacks ${events(missing)}, by the gaps in seq: its counts and times are without them`,
       );
   }
-  for (const trace of [...a, ...b]) {
-    if (analysis.traces[trace]?.rows === 0) cautions.push(`${pathOf(trace)} is empty`);
-  }
   cautions.push(...givenTwice(a.map(pathOf), b.map(pathOf)));
   const emulated = [a, b].map((traces) =>
     traces.some((trace) => analysis.traces[trace]?.metadata.host?.emulated === true),
@@ -85,13 +82,14 @@ export function notesOf({
 }): string[] {
   const shared = groups.filter(({ kind, a, b }) => kind !== 'length' && a !== null && b !== null);
   const notes: string[] = [];
-  if (shared.length === 0)
-    notes.push('no operation is on both sides in a phase of the same name: nothing can be compared');
   for (const side of ['a', 'b'] as const) {
     const there = groups.filter((group) => group.kind !== 'length' && group[side] !== null);
-    if (there.length > 0 && there.every((group) => group[side]?.timed === 0))
+    if (there.length === 0) notes.push(`${side.toUpperCase()} has no operations`);
+    else if (there.every((group) => group[side]?.timed === 0))
       notes.push(`${side.toUpperCase()} has no durations: only counts can be compared`);
   }
+  if (shared.length === 0)
+    notes.push('no operation is on both sides in a phase of the same name: nothing can be compared');
   const tests = groups.flatMap(({ measures }) => Object.values(measures)).filter(({ p }) => p !== null).length;
   if (unit === 'calls') {
     notes.push(

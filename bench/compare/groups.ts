@@ -88,13 +88,12 @@ export async function readGroups(analysis: Analysis, traces: readonly number[], 
 async function readLengths(analysis: Analysis, traces: readonly number[], by: Grouping): Promise<Group[]> {
   const inTraces = traces.join(', ');
   const most = await analysis.query(
-    `select t.path, count(*)::double from _compare_spans s join traces t on t.trace = s.trace where s.trace in (${inTraces})
-     group by s.trace, t.path order by 2 desc, s.trace limit 1`,
+    `select trace, count(*)::double from _compare_spans where trace in (${inTraces}) group by trace order by 2 desc, 1 limit 1`,
   );
-  const [path, phases] = most.rows[0] ?? [];
+  const [trace, phases] = most.rows[0] ?? [];
   if ((number(phases) ?? 0) > MAX_PHASES) {
     throw new CvmtraceError('USAGE', `${number(phases)} marks are too many for phases to compare`, {
-      path: string(path) ?? '',
+      path: analysis.traces[number(trace) ?? 0]?.path ?? '',
       hint: 'compare whole traces: --by op',
     });
   }
