@@ -2,7 +2,6 @@ import type { Verb } from '../verb.ts';
 import { analyzeVerb } from './analyze.ts';
 import { benchVerb } from './bench.ts';
 import { cacheVerb } from './cache.ts';
-import { cacheVerb } from './cache.ts';
 import { compareVerb } from './compare.ts';
 import { exportVerb } from './export.ts';
 import { importVerb } from './import.ts';
@@ -34,7 +33,6 @@ export const VERBS: readonly Verb[] = [
   exportVerb,
   verifyVerb,
   recoverVerb,
-  cacheVerb,
   cacheVerb,
   benchVerb,
   labVerb,
