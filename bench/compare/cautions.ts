@@ -26,6 +26,12 @@ export async function cautionsOf(
         `${pathOf(trace)} lacks ${events(missing)}, by the gaps in seq: its counts and times are without them`,
       );
   }
+  for (const trace of [...a, ...b]) {
+    if (analysis.traces[trace]?.metadata.replay?.round === 0)
+      cautions.push(
+        `${pathOf(trace)} is a replay's round 0, which warms up and asks for memory: its times are not comparable`,
+      );
+  }
   cautions.push(...givenTwice(a.map(pathOf), b.map(pathOf)));
   const emulated = [a, b].map((traces) =>
     traces.some((trace) => analysis.traces[trace]?.metadata.host?.emulated === true),

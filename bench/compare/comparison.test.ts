@@ -180,11 +180,16 @@ describe('what a reader is warned of', () => {
   const lossy = traceOf([touch, { op: 'lost', ts_ns: 5, len: 7 }]);
   const host = METADATA.host && { ...METADATA.host, emulated: true };
   const [emulated, alsoEmulated] = [traceOf([touch], { ...METADATA, host }), traceOf([touch], { ...METADATA, host })];
+  const warmUp = traceOf([touch], { ...METADATA, replay: { of: 'boot.arrow', round: 0 } });
   const timeless = traceOf([{ op: 'gmem_touch' }]);
 
   it('a trace on both sides, and one that is there twice', async () => {
     expect((await compare([one], [one])).cautions).toEqual([expect.stringContaining('on both sides')]);
     expect((await compare([other, other], [one])).cautions).toEqual([expect.stringContaining('twice on one side')]);
+  });
+
+  it('the warming round of a replay', async () => {
+    expect((await compare([one], [warmUp])).cautions).toEqual([expect.stringContaining("a replay's round 0")]);
   });
 
   it('losses', async () => {
