@@ -83,7 +83,10 @@ export async function writeExpensive(analysis: Analysis, trace: number, file: st
     (name) =>
       `create table _out.${name} as select * replace (0::uinteger as trace) from ${name} where trace = ${trace};`,
   );
-  await analysis.query([`attach ${quote(file)} as _out;`, ...create, 'checkpoint _out; detach _out'].join('\n'), {
-    permission: 'attach',
-  });
+  await analysis.query(
+    [`attach ${quote(file)} as _out; begin;`, ...create, 'commit; checkpoint _out; detach _out'].join('\n'),
+    {
+      permission: 'attach',
+    },
+  );
 }

@@ -49,10 +49,13 @@ export async function openAnalysis(paths: readonly string[], options: AnalysisOp
       const registry = new OpenTraces(arrows, threads, paths, options);
       const ops = new OpType(traces.map((trace) => trace.ops));
       registerReadTrace(connection, registry, ops);
-      for (const sql of catalog(traces, ops)) await duckdb().query(connection, sql);
+      // One by one, each statement would wait for the disk.
+      for (const sql of ['begin', ...catalog(traces, ops), 'commit']) await duckdb().query(connection, sql);
       const expensive = paths.flatMap((path) => options.kept?.get(path)?.expensiveFile ?? []);
       const hasExpensive = paths.length > 0 && expensive.length === paths.length;
       if (hasExpensive) await duckdb().query(connection, await keptFiles.expensiveSql(expensive));
+      // The scratch database is deleted when it is closed.
+      await duckdb().query(connection, 'pragma disable_checkpoint_on_shutdown');
       const readable = traces.filter(({ kind }) => kind === 'parquet').map(({ path }) => path);
       for (const sql of lockingStatements(options, readable, outDir)) await duckdb().query(connection, sql);
       return new Analysis({

@@ -20,9 +20,12 @@ function tableOf(name: string): string {
 export async function writeDatabase(analysis: Analysis, file: string, spillDir: string): Promise<void> {
   const tables = EXPENSIVE.map((name) => `create table _out.${tableOf(name)} as from ${name};`);
   const rows = 'create table _out._trace_rows as from events; create table _out.traces as from traces;';
-  await analysis.query(`attach ${quote(file)} as _out; ${rows} ${tables.join('\n')} detach _out`, {
-    permission: 'attach',
-  });
+  await analysis.query(
+    `attach ${quote(file)} as _out; begin; ${rows} ${tables.join('\n')} commit; checkpoint _out; detach _out`,
+    {
+      permission: 'attach',
+    },
+  );
   // The views must be made where the tables are `main`: in the file itself.
   const config = duckdb().create_config();
   for (const [name, value] of Object.entries(openingConfig({}, spillDir))) duckdb().set_config(config, name, value);
@@ -30,7 +33,14 @@ export async function writeDatabase(analysis: Analysis, file: string, spillDir: 
   try {
     const connection = await duckdb().connect(database);
     try {
-      for (const sql of [...sqlTopics().map(viewSql), ...tablesForViews(), ...comments(), 'checkpoint'])
+      for (const sql of [
+        'begin',
+        ...sqlTopics().map(viewSql),
+        ...tablesForViews(),
+        ...comments(),
+        'commit',
+        'checkpoint',
+      ])
         await duckdb().query(connection, sql);
     } finally {
       duckdb().disconnect_sync(connection);
