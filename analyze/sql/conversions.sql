@@ -175,9 +175,3 @@ counted as (
 select c.*, coalesce(s.since < c.seq, false) as partial
 from counted c
 left join _split_ranges s on s.trace = c.trace and s.gpa = c.gpa and s.len = c.len;
-
--- What changes sides, where it is known.
-create or replace view _side_changes as
-select trace, seq, ts_ns, gpa, _past(gpa, len) as past, direction = 'to_private' as to_private
-from _conversions
-where outcome = 'ok' and direction is not null and len > 0 and _past(gpa, len) is not null;

@@ -1,6 +1,6 @@
 -- doubly-held: How much memory is held on both sides at a time, and when?
 --
--- One row per phase, and one for the whole trace (phase null). What is mapped for DMA stays pinned whatever becomes of it.
+-- One row per phase, and one for the whole trace (phase null). What is mapped for DMA stays pinned, and so held, whatever becomes of it.
 --
 -- @column trace                   number of the trace
 -- @column phase                   number of the phase; null for the whole trace
@@ -10,6 +10,7 @@
 -- @column peak_ns                 ts_ns of that row; null if unknown
 -- @column private_held_bytes      held on the private side then, bytes
 -- @column shared_held_bytes       held on the shared side then, bytes
+-- @column pinned_bytes            pinned by DMA mappings then, bytes
 -- @column last_doubly_held_bytes  held on both sides after its last change, bytes
 with spans as (
   select trace, phase, name, from_seq, past_seq from phases
@@ -25,6 +26,7 @@ peaks as (
 )
 select
   trace, phase, name, peak.doubly_held_bytes as peak_doubly_held_bytes, peak.seq as peak_seq, peak.ts_ns as peak_ns,
-  peak.private_held_bytes as private_held_bytes, peak.shared_held_bytes as shared_held_bytes, last_bytes as last_doubly_held_bytes
+  peak.private_held_bytes as private_held_bytes, peak.shared_held_bytes as shared_held_bytes, peak.pinned_bytes as pinned_bytes,
+  last_bytes as last_doubly_held_bytes
 from peaks
 order by trace, phase nulls first;

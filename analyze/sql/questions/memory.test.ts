@@ -17,17 +17,18 @@ test('doubly-held: at most, and at the end of each phase', async () => {
   const rows: InlineRow[] = [
     { op: 'ram_touch', obj: 2, gpa: 0, len: 8 * K, flags: 1, ts_ns: 0 },
     { op: 'mark', detail: 'firmware', ts_ns: 5 },
+    { op: 'vfio_map_dma', obj: 5, iova: 0, gpa: 6 * K, len: K, flags: 3, ts_ns: 6 },
     { op: 'gmem_allocate', obj: 3, gpa: 0, len: 4 * K, ts_ns: 10 },
     { op: 'ram_punch_hole', obj: 2, gpa: 0, len: 3 * K, ts_ns: 20 },
     { op: 'mark', detail: 'kernel', ts_ns: 25 },
     { op: 'ram_punch_hole', obj: 2, gpa: 3 * K, len: K, ts_ns: 30 },
   ];
   const columns =
-    'phase, name, peak_doubly_held_bytes, peak_seq, peak_ns, private_held_bytes, shared_held_bytes, last_doubly_held_bytes';
+    'phase, name, peak_doubly_held_bytes, peak_seq, peak_ns, private_held_bytes, shared_held_bytes, pinned_bytes, last_doubly_held_bytes';
   expect(await answer('doubly-held', rows, columns)).toEqual([
-    [null, null, 4 * K, 2, 10, 4 * K, 8 * K, 0],
-    [0, 'firmware', 4 * K, 2, 10, 4 * K, 8 * K, K],
-    [1, 'kernel', 0, 5, 30, 4 * K, 4 * K, 0],
+    [null, null, 4 * K, 3, 10, 4 * K, 8 * K, K, 0],
+    [0, 'firmware', 4 * K, 3, 10, 4 * K, 8 * K, K, K],
+    [1, 'kernel', 0, 6, 30, 4 * K, 4 * K, K, 0],
   ]);
 });
 
