@@ -19,7 +19,7 @@ export interface ExportedFile {
 }
 
 /**
- * Writes each trace to `dir`/host=H/kernel=K/NAME.parquet. What is there already is added to; nothing is begun if one of the files is there or two
+ * Writes each trace to `dir`/host=H/kernel=K/NAME.parquet, all with the same columns. What is there already is added to; nothing is begun if one of the files is there or two
  * traces would have one name. Each file is whole or not there.
  * @throws CvmtraceError IO if a file is there and `force` is not set, or cannot be written; USAGE if two traces have one name.
  */
@@ -45,7 +45,7 @@ export async function exportPartitioned(
       context.signal.throwIfAborted();
       progress.update(i, basename(trace.path));
       await makeFolders(dir, folders, made);
-      const query = await traceQuery(analysis, i);
+      const query = await traceQuery(analysis, i, { everyColumn: true });
       const metadata = { [METADATA_KEY]: JSON.stringify(trace.metadata) };
       await makeOutputFile(path, options, (temporary) => analysis.copyTo(query, 'parquet', temporary, { metadata }));
       files.push({ trace: trace.path, path, rows: trace.rows, sizeBytes: statSync(path).size });

@@ -21,14 +21,14 @@ export async function openParquet(connection: Connection, path: string): Promise
     const json = keyed[0]?.[0];
     if (typeof json !== 'string') throw notATrace(path, `it has no metadata '${METADATA_KEY}'`);
     const metadata = parseMetadata(json, path);
-    const columns = new Set((await rows(connection, `describe from read_parquet(${file})`)).map(([name]) => name));
+    const columns = new Set((await rows(connection, `describe from ${rowsOf(path)}`)).map(([name]) => name));
     const missing = COLUMNS.find((column) => !('optional' in column) && !columns.has(column.name));
     if (missing) throw notATrace(path, `it has no column ${missing.name}`);
     const [count] = await rows(connection, `select num_rows from parquet_file_metadata(${file})`);
-    const ops = await rows(connection, `select distinct op::varchar from read_parquet(${file}) where op is not null`);
+    const ops = await rows(connection, `select distinct op::varchar from ${rowsOf(path)} where op is not null`);
     const ends = await rows(
       connection,
-      `select 1 from read_parquet(${file}) where op = 'mark' and detail = ${quote(TRACE_END)} limit 1`,
+      `select 1 from ${rowsOf(path)} where op = 'mark' and detail = ${quote(TRACE_END)} limit 1`,
     );
     return {
       path,
@@ -46,12 +46,17 @@ export async function openParquet(connection: Connection, path: string): Promise
   }
 }
 
+/** The file's own columns: DuckDB would take a folder of the name "len=5" for a column that replaces the file's. */
+function rowsOf(path: string): string {
+  return `read_parquet(${quote(path)}, hive_partitioning = false)`;
+}
+
 /** Selects the columns of the format from a Parquet trace; ones it does not have are null. */
 function select(path: string, columns: ReadonlySet<Value | undefined>): string {
   const list = COLUMNS.map(
     ({ name, type }) => `${columns.has(name) ? `"${name}"` : 'null'}::${SQL_TYPES[type]} as "${name}"`,
   );
-  return `select ${list.join(', ')} from read_parquet(${quote(path)})`;
+  return `select ${list.join(', ')} from ${rowsOf(path)}`;
 }
 
 function notATrace(path: string, why: string): CvmtraceError {
