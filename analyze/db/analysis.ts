@@ -4,6 +4,7 @@ import type { CvmtraceError } from '../../native/index.ts';
 import type { TraceMetadata } from '../../capture/trace/metadata.ts';
 import { chunkRows, type ResultColumn, type Value } from './chunk.ts';
 import { copyResult, move, type CopyFormat, type CopyOptions } from './copy-to.ts';
+import { READ_IN_ORDER } from './read-trace.ts';
 import { makeExpensive } from './expensive.ts';
 import { needsExpensive, needsState } from '../state/depends.ts';
 import { fillStateTables } from '../state/keep-state.ts';
@@ -43,7 +44,7 @@ export interface QueryResult {
 /** What `openAnalysis` hands over; `dispose` frees what is not DuckDB's. */
 export interface AnalysisParts {
   readonly database: Database;
-  readonly traces: readonly OpenTrace[];
+  readonly traces: readonly SelectableTrace[];
   readonly scratchDir: string;
   /** SQL may read and write files. */
   readonly allowFiles: boolean;
@@ -137,6 +138,13 @@ export class Analysis {
       if (!this.#parts.allowFiles) assertPermitted(type, sql, statements, permission);
     };
     return ResultStream.open(this.#parts.database, sql, interrupt, check, this.#toError, end);
+  }
+
+  /** A select of a trace's rows as its file has them: in the order of seq if cvmtrace wrote it, which is for the caller to check. */
+  rowsInOrder(trace: number): string {
+    const open = this.#parts.traces[trace];
+    if (!open) throw new RangeError(`no trace ${trace} in an analysis of ${this.#parts.traces.length}`);
+    return open.select.replace(/^from read_trace\(/, `from ${READ_IN_ORDER}(`);
   }
 
   /**

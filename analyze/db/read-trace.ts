@@ -42,14 +42,22 @@ export interface TraceRegistry {
   readonly threads: number;
 }
 
+/** As `read_trace`, but rows come as they are in the file: by one thread. */
+export const READ_IN_ORDER = '_read_trace_in_order';
+
 /**
  * Makes `read_trace(path)` known to the database: the rows of an Arrow trace with the columns of the format, of which only those that a query
  * uses are read. DuckDB runs its threads' calls on the JavaScript thread one after the other.
  */
 export function registerReadTrace(connection: Connection, registry: TraceRegistry, ops: OpType): void {
+  register(connection, 'read_trace', registry.threads, registry, ops);
+  register(connection, READ_IN_ORDER, 1, registry, ops);
+}
+
+function register(connection: Connection, name: string, threads: number, registry: TraceRegistry, ops: OpType): void {
   const types = COLUMNS.map((column) => columnType(column, ops));
   const fn = duckdb().create_table_function();
-  duckdb().table_function_set_name(fn, 'read_trace');
+  duckdb().table_function_set_name(fn, name);
   duckdb().table_function_add_parameter(fn, duckdb().create_logical_type(duckdb().Type.VARCHAR));
   duckdb().table_function_supports_projection_pushdown(fn, true);
 
@@ -76,7 +84,7 @@ export function registerReadTrace(connection: Connection, registry: TraceRegistr
           (_, i) => COLUMNS[duckdb().init_get_column_index(info, i)],
         );
         duckdb().init_set_init_data(info, new TraceScan(source, ops.codesOf(source.ops), projected));
-        duckdb().init_set_max_threads(info, registry.threads);
+        duckdb().init_set_max_threads(info, threads);
       },
     );
   });

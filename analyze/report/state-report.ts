@@ -60,25 +60,33 @@ export async function stateReport(
   );
   const [timed, from, to, lastSeq] = rows[0] ?? [];
   const axis = timed === true && typeof from === 'number' && typeof to === 'number' ? { from, to } : undefined;
-  const series = axis
-    ? new MemorySeries(axis.from, axis.to, POINTS)
-    : new MemorySeries(0, Number(lastSeq ?? 0), POINTS);
-  const sink = new ReportSink(series, axis !== undefined);
-  let unplaced: number;
+  let walked: Awaited<ReturnType<typeof walkTrace<ReportSink>>>;
   try {
-    unplaced = (await walkTrace(analysis, trace, sink, limits)).unplaced;
+    walked = await walkTrace(
+      analysis,
+      trace,
+      () => {
+        const series = axis
+          ? new MemorySeries(axis.from, axis.to, POINTS)
+          : new MemorySeries(0, Number(lastSeq ?? 0), POINTS);
+        return new ReportSink(series, axis !== undefined);
+      },
+      limits,
+    );
   } catch (cause) {
     const { code, message } = cause as CvmtraceError;
     if (code !== 'UNAVAILABLE') throw cause;
     return { leftOut: message };
   }
+  const { sink } = walked;
+  const { unplaced } = walked.walk;
   const calls = unplaced === 1 ? '1 call' : `${unplaced} calls`;
   const heldLeftOut = unplaced > 0 ? `${calls} on memory by a place in a file or in the VMM that no slot has` : null;
   return {
     memory: {
       heldLeftOut,
       axis: axis ? 'time' : 'seq',
-      points: heldLeftOut === null ? series.points() : [],
+      points: heldLeftOut === null ? sink.series.points() : [],
       peak: sink.peak,
       flipHistogram: sink.flips.histogram(),
       mostFlipped: sink.flips.most(TOP_RANGES),
@@ -92,12 +100,12 @@ const SEVERITIES: readonly Severity[] = ['error', 'warning', 'note'];
 class ReportSink implements StateSink {
   readonly peak: MemoryTotals = { ...NO_MEMORY };
   readonly flips = new Flips();
-  readonly #series: MemorySeries;
+  readonly series: MemorySeries;
   readonly #byTime: boolean;
   readonly #hazards = new Map<string, { findings: number; readonly first: Hazard[] }>();
 
   constructor(series: MemorySeries, byTime: boolean) {
-    this.#series = series;
+    this.series = series;
     this.#byTime = byTime;
   }
 
@@ -112,7 +120,7 @@ class ReportSink implements StateSink {
       pinnedBytes: state.pinned,
       liveMappings: state.mappings,
     };
-    this.#series.add(this.#byTime ? ns : seq, totals);
+    this.series.add(this.#byTime ? ns : seq, totals);
     raise(this.peak, totals);
   }
 

@@ -18,11 +18,16 @@ export async function fillStateTables(analysis: Analysis, connection: Connection
     return;
   }
   for (const trace of analysis.traces.keys()) {
-    const sink = new TableSink(connection, trace);
+    let sink: TableSink | undefined;
     try {
-      await walkTrace(analysis, trace, sink);
+      await walkTrace(analysis, trace, async () => {
+        sink?.close();
+        for (const table of Object.keys(STATE_TABLES))
+          await duckdb().query(connection, `delete from ${table} where trace = ${trace}`);
+        return (sink = new TableSink(connection, trace));
+      });
     } finally {
-      sink.close();
+      sink?.close();
     }
   }
 }
@@ -58,35 +63,53 @@ async function walkAll(analysis: Analysis, connection: Connection): Promise<void
   }
 }
 
-/** Walks over one trace. Same errors. */
-export async function walkTrace(
+/**
+ * Walks over one trace. Same errors.
+ * @param begin makes the sink; is called again if the first walk was for nothing because rows were not in the order of seq
+ */
+export async function walkTrace<S extends StateSink>(
   analysis: Analysis,
   trace: number,
-  sink: StateSink,
+  begin: () => S | Promise<S>,
   limits: HazardLimits = DEFAULT_LIMITS,
-): Promise<Walk> {
-  const facts = await factsOf(analysis, limits, trace);
-  const walk = new Walk(facts.get(trace) ?? NO_FACTS, sink);
+): Promise<{ readonly walk: Walk; readonly sink: S }> {
+  const facts = (await factsOf(analysis, limits, trace)).get(trace) ?? NO_FACTS;
   try {
-    await stepAll(analysis, trace, walk, rowsFor([walk.facts]));
-    walk.end();
-    return walk;
+    for (const sorted of [false, true]) {
+      const sink = await begin();
+      const walk = new Walk(facts, sink);
+      if (await stepAll(analysis, trace, walk, sorted)) {
+        walk.end();
+        return { walk, sink };
+      }
+    }
+    throw new Error('rows that were sorted by seq are not in its order');
   } catch (cause) {
     if (!(cause instanceof TooMuchStateError)) throw cause;
     throw new CvmtraceError('UNAVAILABLE', `what was live when cannot be computed: ${cause.message}`, { cause });
   }
 }
 
-async function stepAll(analysis: Analysis, trace: number, walk: Walk, where: string): Promise<void> {
-  const stream = await analysis.stream(
-    `select ${STATE_COLUMNS} from events where trace = ${trace} and ${where} order by seq`,
-  );
+/** False if a row came out of order. Sorting costs more than the walk, and what cvmtrace writes is in order. */
+async function stepAll(analysis: Analysis, trace: number, walk: Walk, sorted: boolean): Promise<boolean> {
+  const where = rowsFor([walk.facts]);
+  const source = sorted
+    ? `events where trace = ${trace} and ${where} order by seq`
+    : `(${analysis.rowsInOrder(trace)}) where ${where}`;
+  const stream = await analysis.stream(`select ${STATE_COLUMNS} from ${source}`);
   try {
     const rows = new StateRows(stream.columns);
+    let last = -1;
     for (let chunk = await stream.nextChunk(); chunk !== null; chunk = await stream.nextChunk()) {
       rows.take(chunk);
-      for (let row = 0; row < chunk.rows; row++) walk.step(rows.load(row));
+      for (let i = 0; i < chunk.rows; i++) {
+        const row = rows.load(i);
+        if (row.seq < last || (row.seq === last && !sorted)) return false;
+        last = row.seq;
+        walk.step(row);
+      }
     }
+    return true;
   } finally {
     await stream.close();
   }
