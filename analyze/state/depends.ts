@@ -9,12 +9,17 @@ let expensive: RegExp | undefined;
 
 /** Whether SQL needs the state tables. */
 export function needsState(sql: string): boolean {
-  return (state ??= dependentsOf(Object.keys(STATE_TABLES))).test(sql);
+  return (state ??= dependentsOf(Object.keys(STATE_TABLES))).test(withoutTexts(sql));
 }
 
 /** Whether SQL needs what `Analysis.keepExpensive` makes. */
 export function needsExpensive(sql: string): boolean {
-  return (expensive ??= dependentsOf(['_conversions', ...Object.keys(STATE_TABLES)])).test(sql);
+  return (expensive ??= dependentsOf(['_conversions', ...Object.keys(STATE_TABLES)])).test(withoutTexts(sql));
+}
+
+/** A trace may be called hazards.arrow. */
+function withoutTexts(sql: string): string {
+  return sql.replace(/'(?:[^']|'')*'/g, "''");
 }
 
 function dependentsOf(tables: readonly string[]): RegExp {

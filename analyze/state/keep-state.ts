@@ -1,18 +1,16 @@
 /** Fills the state tables of an analysis by walking over each of its traces. */
-import type { Connection } from '@duckdb/node-bindings';
 import { CvmtraceError } from '../../native/index.ts';
 import type { Analysis } from '../db/analysis.ts';
 import { textOf } from '../db/chunk.ts';
-import { duckdb } from '../db/duckdb.ts';
+import { emptyStateTables, type TableConnection } from '../db/table-writer.ts';
 import { StateRows, STATE_COLUMNS, STATE_WHERE } from './state-row.ts';
 import { TableSink } from './table-sink.ts';
-import { STATE_TABLES } from './tables.ts';
 import { TooMuchStateError, Walk, DEFAULT_LIMITS, type HazardLimits, type TraceFacts } from './walk.ts';
 import type { StateSink } from './sink.ts';
 
 /** @throws CvmtraceError as `Analysis.query`; UNAVAILABLE if more is live at a time than fits in memory. */
-export async function fillStateTables(analysis: Analysis, connection: Connection): Promise<void> {
-  for (const table of Object.keys(STATE_TABLES)) await duckdb().query(connection, `delete from ${table}`);
+export async function fillStateTables(analysis: Analysis, connection: TableConnection): Promise<void> {
+  await emptyStateTables(connection);
   if (analysis.traces.length === 0) {
     await walkAll(analysis, connection);
     return;
@@ -22,8 +20,7 @@ export async function fillStateTables(analysis: Analysis, connection: Connection
     try {
       await walkTrace(analysis, trace, async () => {
         sink?.close();
-        for (const table of Object.keys(STATE_TABLES))
-          await duckdb().query(connection, `delete from ${table} where trace = ${trace}`);
+        await emptyStateTables(connection, trace);
         return (sink = new TableSink(connection, trace));
       });
     } finally {
@@ -33,7 +30,7 @@ export async function fillStateTables(analysis: Analysis, connection: Connection
 }
 
 /** Rows that no trace stands behind: those of tests. */
-async function walkAll(analysis: Analysis, connection: Connection): Promise<void> {
+async function walkAll(analysis: Analysis, connection: TableConnection): Promise<void> {
   const { rows } = await analysis.query('select distinct trace from events order by trace');
   if (rows.length === 0) return;
   const facts = await factsOf(analysis, DEFAULT_LIMITS);

@@ -1,17 +1,16 @@
-import type { Connection } from '@duckdb/node-bindings';
+import { TableWriter, type Cell, type TableConnection } from '../db/table-writer.ts';
 import type { DmaApi, EndedBy } from './dma-space.ts';
 import type { Hazard, MemoryState, Span, StateSink } from './sink.ts';
 import type { Slot } from './slots.ts';
-import { TableWriter, type Cell } from './table-writer.ts';
 import type { StateTable } from './tables.ts';
 
 /** Writes what a walk finds into the state tables. */
 export class TableSink implements StateSink {
-  readonly #connection: Connection;
+  readonly #connection: TableConnection;
   readonly #trace: number;
   readonly #writers = new Map<StateTable, TableWriter>();
 
-  constructor(connection: Connection, trace: number) {
+  constructor(connection: TableConnection, trace: number) {
     this.#connection = connection;
     this.#trace = trace;
   }

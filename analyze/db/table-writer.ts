@@ -1,7 +1,16 @@
 /** Appends rows to one of the state tables, a vector at a time. */
 import type { Appender, Connection, LogicalType } from '@duckdb/node-bindings';
-import { duckdb } from '../db/duckdb.ts';
-import { STATE_TABLES, type StateTable, type TableColumn } from './tables.ts';
+import { duckdb } from './duckdb.ts';
+import { STATE_TABLES, type StateTable, type TableColumn } from '../state/tables.ts';
+
+/** The connection that tables are written on. */
+export type TableConnection = Connection;
+
+/** Empties the state tables, of all traces or of one. */
+export async function emptyStateTables(connection: TableConnection, trace?: number): Promise<void> {
+  const where = trace === undefined ? '' : ` where trace = ${trace}`;
+  for (const table of Object.keys(STATE_TABLES)) await duckdb().query(connection, `delete from ${table}${where}`);
+}
 
 /** Numbers below 0 and undefined are null. */
 export type Cell = number | boolean | string | undefined;
