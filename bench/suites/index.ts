@@ -1,3 +1,4 @@
+import { analyzeSuite } from './analyze.ts';
 import { bigTraceSuite } from './big-trace.ts';
 import { executorSuite } from './executor.ts';
 import { importSuite } from './import.ts';
@@ -17,5 +18,6 @@ export const SUITES: readonly Suite[] = [
   recordSuite,
   recordBootSuite,
   replaySetUpSuite,
+  analyzeSuite,
   bigTraceSuite,
 ];
