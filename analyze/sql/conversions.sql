@@ -118,38 +118,46 @@ join sets_attributes a on a.trace = s.trace;
 
 -- Distinct ranges that a range of an `ok` conversion sticks out of: from `since` (seq) on, converting the one splits the other.
 --
--- Which ranges hold a given byte: every range is filed under its size class (powers of 4 pages) in the one or two cells of that size that it
--- touches, so that a byte is compared with ranges of its cells only. A plain range join would compare all with all.
+-- A range that another sticks out of begins or ends inside that other. All edges are numbered in their order, and what is inside a range is cut
+-- into few nodes of a binary tree over these numbers, so that an edge is compared with the nodes above it only, whatever overlaps.
 create or replace view _split_ranges as
-with ranges as (
-  select
-    trace, gpa, _past(gpa, len) as past, min(seq) filter (where outcome = 'ok') as first_ok,
-    _cell_bits(len) as cell_bits
+with ranges as materialized (
+  select trace, gpa, _past(gpa, len) as past, min(seq) filter (where outcome = 'ok') as first_ok
   from _conversions
   where len > 0 and _past(gpa, len) is not null
   group by trace, gpa, len
 ),
-filed as (
-  select trace, gpa, past, first_ok, cell_bits, unnest(list_distinct([gpa >> cell_bits, (past - 1) >> cell_bits])) as cell
-  from ranges
+edges as materialized (
+  select trace, edge, row_number() over (partition by trace order by edge) as number
+  from (select trace, gpa as edge from ranges union select trace, past from ranges)
+),
+numbered as materialized (
+  select r.trace, r.gpa, r.past, r.first_ok, a.number as first, b.number as last
+  from ranges r
+  join edges a on a.trace = r.trace and a.edge = r.gpa
+  join edges b on b.trace = r.trace and b.edge = r.past
+),
+levels as (
+  select trace, first + 1 as inside, last, first_ok, unnest(_tree_levels(last - first - 1)) as level
+  from numbered
   where first_ok is not null
 ),
--- A range that another sticks out of has its first byte and the one before, or its last byte and the next one, in that other.
-edges as (
-  select trace, gpa, past, unnest([gpa, past]) as edge
-  from ranges
+nodes as materialized (
+  select trace, level, node, min(first_ok) as since
+  from (select trace, level, first_ok, unnest(_tree_nodes(inside, last, level)) as node from levels)
+  group by trace, level, node
 ),
--- Materialized, because the planner would otherwise join ranges with edges on the trace alone.
-probes as materialized (
-  select e.trace, e.gpa, e.past, e.edge, s.cell_bits, e.edge >> s.cell_bits as cell
-  from edges e
-  join (select distinct trace, cell_bits from filed) s on s.trace = e.trace
+inside as (
+  select e.trace, e.number, min(n.since) as since
+  from (select trace, number, unnest(range((select coalesce(max(level) + 1, 0) from nodes))) as level from edges) e
+  join nodes n on n.trace = e.trace and n.level = e.level and n.node = e.number >> e.level
+  group by e.trace, e.number
 )
-select p.trace, p.gpa, p.past - p.gpa as len, min(f.first_ok) as since
-from probes p
-join filed f on f.trace = p.trace and f.cell_bits = p.cell_bits and f.cell = p.cell
-where f.gpa < p.edge and f.past > p.edge
-group by p.trace, p.gpa, len;
+select r.trace, r.gpa, r.past - r.gpa as len, least(a.since, b.since) as since
+from numbered r
+left join inside a on a.trace = r.trace and a.number = r.first
+left join inside b on b.trace = r.trace and b.number = r.last
+where a.since is not null or b.since is not null;
 
 create or replace view conversions as
 with compared as (

@@ -246,4 +246,24 @@ describe('partial conversions', () => {
       [1, 1, true],
     ]);
   });
+
+  test('says of random ranges what a comparison of all with all says', async () => {
+    let state = 7;
+    const random = (below: number): number => (state = (state * 48271) % 2147483647) % below;
+    const rows = Array.from({ length: 300 }, () =>
+      exit({ gpa: random(4000) * K + random(2), len: (1 + random(60)) * K, result: random(4) === 0 ? 22 : 0 }),
+    );
+    const wrong = await rowsOf(
+      rows,
+      `select seq from conversions c
+       where partial <> exists (
+         from _conversions e
+         where e.seq < c.seq and e.outcome = 'ok' and ranges_overlap(e.gpa, e.len, c.gpa, c.len) and not range_contains(c.gpa, c.len, e.gpa, e.len)
+       )`,
+    );
+    expect(wrong).toEqual([]);
+    const [[some = 0] = []] = await rowsOf(rows, 'select count(*) from conversions where partial');
+    expect(Number(some)).toBeGreaterThan(50);
+    expect(Number(some)).toBeLessThan(250);
+  });
 });

@@ -38,6 +38,20 @@ create or replace macro _known_ns(ns) as if(ns < 9007199254740992, ns, null);
 -- First byte (or ns) after a range; null if the range is damaged.
 create or replace macro _past(start, size) as if(start < 4611686018427387904 and size < 4611686018427387904, start + size, null);
 
--- Size class of a range, as the number of bits in a cell of that size: the smallest power of 4 pages that holds it, so that it touches one cell
--- or two.
-create or replace macro _cell_bits(size) as 12 + 2 * greatest(0, ceil((log2(size) - 12) / 2))::ubigint;
+-- A binary tree over the numbers from 0: node n of level k has those from n * 2^k on, 2^k of them. A span of numbers is cut into at most two nodes
+-- of each level, so that whether a number is in one of many spans is a matter of the one node of each level that has it.
+-- Levels that a span of so many numbers can have nodes of.
+create or replace macro _tree_levels(count) as if(count > 0, range(length(bin(count))), []);
+
+-- Its nodes of a level; the span ends before `past`.
+create or replace macro _tree_nodes(first, past, level) as if(
+  (first + (1::bigint << level) - 1) >> level < past >> level,
+  list_filter(
+    [
+      if(((first + (1::bigint << level) - 1) >> level) % 2 = 1, (first + (1::bigint << level) - 1) >> level, null),
+      if((past >> level) % 2 = 1, (past >> level) - 1, null)
+    ],
+    lambda node: node is not null
+  ),
+  []
+);

@@ -17,11 +17,22 @@ test('a range that would pass 2^64 has no end', async () => {
   expect(rows).toEqual([[8, null, null]]);
 });
 
-test('a size class is the smallest power of 4 pages that holds the range', async () => {
-  const sizes = [1, 4096, 4097, 16384, 16385, 2 ** 21, 2 ** 52];
+test('a span of numbers is cut into nodes of the tree that have each of its numbers once, and no other', async () => {
   const rows = await rowsOf(
     [{ op: 'mark' }],
-    `select _cell_bits(size::ubigint) from unnest([${sizes.join(', ')}]) as s(size)`,
+    `select first, past, list(n order by n) = range(first, past) and count(*) = past - first and max(nodes) <= 2
+     from (
+       select first, past, unnest(range(node << level, (node + 1) << level)) as n, nodes
+       from (
+         select first, past, level, unnest(_tree_nodes(first, past, level)) as node, len(_tree_nodes(first, past, level)) as nodes
+         from (
+           select first, past, unnest(_tree_levels(past - first)) as level
+           from range(20) a(first), range(first + 1, 40) b(past)
+         )
+       )
+     )
+     group by first, past`,
   );
-  expect(rows.flat()).toEqual([12, 12, 14, 14, 16, 22, 52]);
+  expect(rows.length).toBe(590);
+  expect(rows.filter(([, , whole]) => whole !== true)).toEqual([]);
 });

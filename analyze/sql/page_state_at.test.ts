@@ -55,7 +55,7 @@ describe('page_state_at_seq', () => {
           [convert(8 * K, 8 * K, true), convert(gpa, len, false)],
           `select gpa, len, side from page_state_at_seq(9) order by gpa`,
         )
-      ).map(([from, size, side]) => `${Number(from) / K}+${Number(size) / K} ${String(side)}`);
+      ).map(([from, size, side]) => `${Number(from) / K}+${Number(size) / K} ${side as string}`);
     expect(await state(4 * K, 8 * K)).toEqual(['4+8 shared', '12+4 private']);
     expect(await state(12 * K, 8 * K)).toEqual(['8+4 private', '12+8 shared']);
     expect(await state(0, 32 * K)).toEqual(['0+32 shared']);

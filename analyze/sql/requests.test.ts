@@ -123,10 +123,7 @@ describe('coalescing', () => {
         `select direction, requests, merged, saved_requests, largest_bytes, stall_ns, saved_ns from coalescing(${us}) order by direction`,
       );
     const toShared = ['to_shared', 1, 1, 0, K, 6000, 0];
-    expect(await merged(1)).toEqual([
-      ['to_private', 6, 5, 1, 2 * K, 22_000, 1000],
-      toShared,
-    ]);
+    expect(await merged(1)).toEqual([['to_private', 6, 5, 1, 2 * K, 22_000, 1000], toShared]);
     expect(await merged(2)).toEqual([['to_private', 6, 4, 2, 2 * K, 22_000, 2000], toShared]);
     expect(await merged(100)).toEqual([['to_private', 6, 3, 3, 3 * K, 22_000, 3000], toShared]);
   });

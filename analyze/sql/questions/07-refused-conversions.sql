@@ -38,22 +38,39 @@ refused as materialized (
     and t.error_offset >= m.gmem_offset and t.error_offset - m.gmem_offset < m.len
   where t.errno = 11
 ),
--- Mappings and pages meet in the cells of the mappings' size, as in _split_ranges.
-filed as (
-  select *, unnest(list_distinct([gpa >> cell_bits, (_past(gpa, len) - 1) >> cell_bits])) as cell
-  from (select *, _cell_bits(len) as cell_bits from dma_mappings where gpa is not null and len > 0 and _past(gpa, len) is not null)
+mappings as materialized (
+  select *, _past(gpa, len) as past
+  from dma_mappings
+  where gpa is not null and len > 0 and _past(gpa, len) is not null and trace in (select trace from refused)
 ),
-probes as materialized (
-  select r.trace, r.seq, r.gpa, s.cell_bits, r.gpa >> s.cell_bits as cell
+-- Mappings and pages meet in the nodes of a tree over all edges and pages in their order, as in _split_ranges.
+edges as materialized (
+  select trace, edge, row_number() over (partition by trace order by edge) as number
+  from (
+    select trace, gpa as edge from mappings
+    union
+    select trace, past from mappings
+    union
+    select trace, gpa from refused where gpa is not null
+  )
+),
+spans as (
+  select m.* exclude (past), a.number as first, b.number as last, unnest(_tree_levels(b.number - a.number)) as level
+  from mappings m
+  join edges a on a.trace = m.trace and a.edge = m.gpa
+  join edges b on b.trace = m.trace and b.edge = m.past
+),
+nodes as materialized (select *, unnest(_tree_nodes(first, last, level)) as node from spans),
+probes as (
+  select r.trace, r.seq, r.gpa, e.number, unnest(range((select coalesce(max(level) + 1, 0) from nodes))) as level
   from refused r
-  join (select distinct trace, cell_bits from filed) s on s.trace = r.trace
-  where r.gpa is not null
+  join edges e on e.trace = r.trace and e.edge = r.gpa
 ),
 holders as (
-  select p.trace, p.seq, list({api: f.api, obj: f.obj, iova: f.iova + (p.gpa - f.gpa), map_seq: f.map_seq} order by f.map_seq) as held_by
+  select p.trace, p.seq, list({api: n.api, obj: n.obj, iova: n.iova + (p.gpa - n.gpa), map_seq: n.map_seq} order by n.map_seq) as held_by
   from probes p
-  join filed f on f.trace = p.trace and f.cell_bits = p.cell_bits and f.cell = p.cell
-  where f.gpa <= p.gpa and p.gpa < _past(f.gpa, f.len) and f.map_seq <= p.seq and (f.unmap_seq is null or f.unmap_seq > p.seq)
+  join nodes n on n.trace = p.trace and n.level = p.level and n.node = p.number >> p.level
+  where n.map_seq <= p.seq and (n.unmap_seq is null or n.unmap_seq > p.seq)
   group by p.trace, p.seq
 )
 select

@@ -16,26 +16,49 @@ with faults as materialized (
   from events
   where op = 'iommu_fault' and iova < 4611686018427387904
 ),
--- Mappings and addresses meet in the cells of the mappings' size, as in _split_ranges.
-filed as (
-  select *, unnest(list_distinct([iova >> cell_bits, (_past(iova, len) - 1) >> cell_bits])) as cell
-  from (select *, _cell_bits(len) as cell_bits from dma_mappings where len > 0 and _past(iova, len) is not null)
+mappings as materialized (
+  select trace, iova, _past(iova, len) as past, map_seq, unmap_seq, unmap_ns
+  from dma_mappings
+  where len > 0 and _past(iova, len) is not null
 ),
-probes as materialized (
-  select a.trace, a.iova, s.cell_bits, a.iova >> s.cell_bits as cell
-  from (select distinct trace, iova from faults) a
-  join (select distinct trace, cell_bits from filed) s on s.trace = a.trace
+-- Mappings and addresses meet in the nodes of a tree over all edges and addresses in their order, as in _split_ranges.
+edges as materialized (
+  select trace, edge, row_number() over (partition by trace order by edge) as number
+  from (
+    select trace, iova as edge from mappings
+    union
+    select trace, past from mappings
+    union
+    select trace, iova from faults
+  )
 ),
-lives as materialized (
-  select p.trace, p.iova, f.map_seq, f.unmap_seq, f.unmap_ns
-  from probes p
-  join filed f on f.trace = p.trace and f.cell_bits = p.cell_bits and f.cell = p.cell
-  where f.iova <= p.iova and p.iova < _past(f.iova, f.len)
+spans as (
+  select m.trace, m.map_seq, m.unmap_seq, m.unmap_ns, a.number as first, b.number as last, unnest(_tree_levels(b.number - a.number)) as level
+  from mappings m
+  join edges a on a.trace = m.trace and a.edge = m.iova
+  join edges b on b.trace = m.trace and b.edge = m.past
+  where m.trace in (select trace from faults)
+),
+nodes as materialized (
+  select trace, level, unnest(_tree_nodes(first, last, level)) as node, map_seq, unmap_seq, unmap_ns
+  from spans
+),
+probes as (
+  select f.trace, f.seq, e.number, unnest(range((select coalesce(max(level) + 1, 0) from nodes))) as level
+  from faults f
+  join edges e on e.trace = f.trace and e.edge = f.iova
+),
+lives as (
+  select p.trace, p.seq, arg_max({map_seq: n.map_seq, unmap_seq: n.unmap_seq, unmap_ns: n.unmap_ns}, n.map_seq) as life
+  from (select *, number >> level as node from probes) p
+  asof join nodes n on n.trace = p.trace and n.level = p.level and n.node = p.node and p.seq >= n.map_seq
+  group by p.trace, p.seq
 )
 select
   f.trace, f.seq, f.ts_ns, f.iova, f.detail,
-  case when l.map_seq is null then 'never mapped' when l.unmap_seq < f.seq then 'unmapped' else 'mapped' end as state,
-  l.map_seq, if(l.unmap_seq < f.seq, l.unmap_seq, null) as unmap_seq, if(l.unmap_seq < f.seq, f.ts_ns::bigint - l.unmap_ns::bigint, null) as age_ns
+  case when life is null then 'never mapped' when life.unmap_seq < f.seq then 'unmapped' else 'mapped' end as state,
+  life.map_seq as map_seq, if(life.unmap_seq < f.seq, life.unmap_seq, null) as unmap_seq,
+  if(life.unmap_seq < f.seq, f.ts_ns::bigint - life.unmap_ns::bigint, null) as age_ns
 from faults f
-asof left join lives l on l.trace = f.trace and l.iova = f.iova and f.seq >= l.map_seq
+left join lives l on l.trace = f.trace and l.seq = f.seq
 order by f.trace, f.seq;
