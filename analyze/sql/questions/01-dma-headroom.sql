@@ -20,7 +20,8 @@ with refused as (
 ),
 peaks as (
   select
-    trace, api, obj, max(live_mappings) as peak_mappings, max(live_bytes) as peak_bytes, arg_max({seq: seq, ts_ns: ts_ns}, (live_mappings, -seq::hugeint)) as peak,
+    trace, api, obj, max(live_mappings) as peak_mappings, max(live_bytes) as peak_bytes,
+    arg_max({seq: seq, ts_ns: ts_ns}, (live_mappings, -seq::hugeint)) as peak,
     any_value(entry_limit) as entry_limit, min(headroom) as headroom
   from dma_live
   group by trace, api, obj

@@ -29,7 +29,8 @@ changes as (
 ),
 counted as (
   select
-    s.trace, s.phase, c.api, c.obj, sum(mapped) as mapped, sum(ended) as ended, count(*) filter (where ended > 0) as ending_rows, max(ended) as most_ended
+    s.trace, s.phase, c.api, c.obj, sum(mapped) as mapped, sum(ended) as ended,
+    count(*) filter (where ended > 0) as ending_rows, max(ended) as most_ended
   from changes c
   join spans s on s.trace = c.trace and c.seq >= s.from_seq and c.seq < s.past_seq
   group by s.trace, s.phase, c.api, c.obj

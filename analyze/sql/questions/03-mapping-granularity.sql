@@ -15,7 +15,9 @@ with calls as (
   select trace, op, dur_ns, case when op like '%unmap%' then try_cast(result as ubigint) else len end as bytes
   from events
   where
-    op in ('vfio_map_dma', 'vfio_unmap_dma', 'iommufd_ioas_map', 'iommufd_ioas_map_file', 'iommufd_ioas_copy', 'iommufd_ioas_unmap', 'iommu_map', 'iommu_unmap')
+    op in (
+      'vfio_map_dma', 'vfio_unmap_dma', 'iommufd_ioas_map', 'iommufd_ioas_map_file', 'iommufd_ioas_copy', 'iommufd_ioas_unmap', 'iommu_map', 'iommu_unmap'
+    )
     and errno = 0
 )
 select

@@ -43,8 +43,8 @@ modelled as (
 )
 select
   r.trace, r.conversions::ubigint as conversions, r.partial::ubigint as partial, r.partial / r.conversions as partial_share,
-  c.maps::ubigint as recorded_maps, c.unmaps::ubigint as recorded_unmaps, coalesce(m.maps, 0)::ubigint as maps, coalesce(m.unmaps, 0)::ubigint as unmaps,
-  coalesce(m.cuts, 0)::ubigint as cuts
+  c.maps::ubigint as recorded_maps, c.unmaps::ubigint as recorded_unmaps, coalesce(m.maps, 0)::ubigint as maps,
+  coalesce(m.unmaps, 0)::ubigint as unmaps, coalesce(m.cuts, 0)::ubigint as cuts
 from requests r
 join recorded c on c.trace = r.trace
 left join modelled m on m.trace = r.trace

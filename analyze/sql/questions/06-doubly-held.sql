@@ -19,7 +19,8 @@ with spans as (
 ),
 peaks as (
   select
-    s.trace, s.phase, any_value(s.name) as name, arg_max(m, (m.doubly_held_bytes, -m.seq::hugeint)) as peak, arg_max(m.doubly_held_bytes, m.seq) as last_bytes
+    s.trace, s.phase, any_value(s.name) as name,
+    arg_max(m, (m.doubly_held_bytes, -m.seq::hugeint)) as peak, arg_max(m.doubly_held_bytes, m.seq) as last_bytes
   from memory_over_time m
   join spans s on s.trace = m.trace and m.seq >= s.from_seq and m.seq < s.past_seq
   group by s.trace, s.phase

@@ -16,8 +16,9 @@ with requests as (
   where len > 0 and _past(gpa, len) is not null
 ),
 compared as (
-  select *, coalesce(gpa > max(past) over (partition by trace, memory order by gpa, seq rows between unbounded preceding and 1 preceding), true) as starts_region
+  select *, coalesce(gpa > max(past) over earlier, true) as starts_region
   from requests
+  window earlier as (partition by trace, memory order by gpa, seq rows between unbounded preceding and 1 preceding)
 ),
 regions as (
   select *, sum(starts_region::integer) over (partition by trace, memory order by gpa, seq rows unbounded preceding) as region

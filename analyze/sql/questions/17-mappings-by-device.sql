@@ -12,7 +12,7 @@
 -- @column failed    rows with an errno
 -- @column bytes     sum of their lengths, bytes; null if past 2^64
 -- @column total_ns  ns in them; null if unknown
--- @limit Which devices are behind a container is known where the trace has vfio_set_iommu or vfio_attach_iommufd_pt rows; events of the kernel before its dev= field name none.
+-- @limit Which devices are behind a container or IOAS only rows of vfio_set_iommu and vfio_attach_iommufd_pt tell; many kernels' events name none.
 select
   trace, op::varchar as op, obj, detail as device, pid, tid, count(*)::ubigint as calls, count(*) filter (where errno <> 0)::ubigint as failed,
   try_cast(coalesce(sum(len), 0) as ubigint) as bytes, try_cast(sum(_known_ns(dur_ns)) as ubigint) as total_ns

@@ -13,24 +13,16 @@ with ranges as (
   from page_state_at_seq(18446744073709551615)
   where side is not null
 ),
--- A block counts for the first range that is in it: ranges are in order and do not overlap.
+-- A block counts for the first range that is in it: ranges are in order and do not overlap. Shared ones are counted once more by themselves.
 counted as (
-  select
-    *,
-    last_block + 1 - greatest(first_block, coalesce(max(last_block + 1) over (partition by trace, vm order by first_block, last_block rows between unbounded preceding and 1 preceding), 0)) as new_blocks
-  from ranges
-),
-shared as (
-  select
-    trace, vm, len,
-    last_block + 1 - greatest(first_block, coalesce(max(last_block + 1) over (partition by trace, vm order by first_block, last_block rows between unbounded preceding and 1 preceding), 0)) as new_blocks
-  from ranges
-  where is_shared
-),
-all_blocks as (select trace, vm, sum(new_blocks) as blocks from counted group by trace, vm),
-shared_blocks as (select trace, vm, sum(new_blocks) as blocks, sum(len) as bytes from shared group by trace, vm)
+  select trace, vm, len, shared_only, last_block + 1 - greatest(first_block, coalesce(max(last_block + 1) over earlier, 0)) as new_blocks
+  from (select *, unnest(if(is_shared, [false, true], [false])) as shared_only from ranges)
+  window earlier as (partition by trace, vm, shared_only order by first_block, last_block rows between unbounded preceding and 1 preceding)
+)
 select
-  a.trace, a.vm, a.blocks::ubigint as blocks, coalesce(s.blocks, 0)::ubigint as shared_blocks, coalesce(s.bytes, 0)::ubigint as shared_bytes
-from all_blocks a
-left join shared_blocks s on s.trace = a.trace and s.vm is not distinct from a.vm
-order by a.trace, a.vm;
+  trace, vm, (sum(new_blocks) filter (where not shared_only))::ubigint as blocks,
+  coalesce(sum(new_blocks) filter (where shared_only), 0)::ubigint as shared_blocks,
+  coalesce(sum(len) filter (where shared_only), 0)::ubigint as shared_bytes
+from counted
+group by trace, vm
+order by trace, vm;

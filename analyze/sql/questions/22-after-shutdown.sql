@@ -21,7 +21,8 @@ closed as (
   group by e.trace
 )
 select
-  e.trace, e.op::varchar as op, any_value(c.seq) as close_seq, count(*)::ubigint as rows, try_cast(sum(e.len) as ubigint) as bytes, max(e.seq) as last_seq,
+  e.trace, e.op::varchar as op, any_value(c.seq) as close_seq, count(*)::ubigint as rows,
+  try_cast(sum(e.len) as ubigint) as bytes, max(e.seq) as last_seq,
   (max(coalesce(_past(_known_ns(e.ts_ns), _known_ns(e.dur_ns)), _known_ns(e.ts_ns)))::bigint - any_value(c.ts_ns)::bigint) as after_ns
 from events e
 join closed c on c.trace = e.trace and e.seq > c.seq
