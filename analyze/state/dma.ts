@@ -139,6 +139,7 @@ export class Dma {
 
   /** Bytes of guest memory that a device reaches. */
   measure(vm: number, gpa: number, past: number): number {
+    if (this.totals.mappings === 0) return 0;
     let bytes = this.#covers.get(`gpa:${vm}`)?.mapped.measure(gpa, past) ?? 0;
     this.#slots.hvaOf(vm, gpa, past, (pid, hva, hvaPast) => {
       bytes += this.#covers.get(`hva:${pid}`)?.mapped.measure(hva, hvaPast) ?? 0;

@@ -6,6 +6,9 @@ const WINDOW_ROWS = 4096;
 /** Ranges that are followed at a time, 1 KiB each at most. */
 const MAX_RINGS = 262_144;
 
+/** A copy of fewer is not worth its time. */
+const LONG_HISTORY = 8;
+
 /** Marks of a range: it has not changed sides yet; it did, but not twice within the window; from here on a ring's number. */
 export const NEVER = 0;
 const ONCE = 1;
@@ -45,8 +48,9 @@ export class FlipRings {
       return mark;
     }
     if (this.#rings.length === MAX_RINGS) return ONCE;
-    // A part of a range goes on with the range's history.
-    const ring = { start, end, ats: old ? [...old.ats] : [last], oldest: old?.oldest ?? 0 };
+    // A part of a range goes on with the range's history, unless that is short.
+    const goesOn = old !== undefined && old.ats.length >= LONG_HISTORY;
+    const ring = { start, end, ats: goesOn ? [...old.ats] : [last], oldest: goesOn ? old.oldest : 0 };
     push(ring, now);
     return FIRST_RING + this.#rings.push(ring) - 1;
   }

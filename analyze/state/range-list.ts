@@ -9,87 +9,92 @@ const FIRST_PIECES = 4;
 /** A piece is over: [start, end) had `value` since row `seq`, at `ns` (-1: unknown); `extra` is the caller's. */
 export type PieceVisitor = (start: number, end: number, value: number, seq: number, ns: number, extra: number) => void;
 
+/** Numbers of a piece, one behind the other. */
+const WIDTH = 6;
+const START = 0;
+const END = 1;
+const VALUE = 2;
+const SEQ = 3;
+const NS = 4;
+const EXTRA = 5;
+
 class Chunk {
   length = 0;
   /** Sum of the pieces' lengths. */
   bytes = 0;
-  starts: Float64Array;
-  ends: Float64Array;
-  values: Uint32Array;
-  seqs: Float64Array;
-  times: Float64Array;
-  extras: Float64Array;
+  cells: Float64Array;
 
-  constructor(capacity: number) {
-    this.starts = new Float64Array(capacity);
-    this.ends = new Float64Array(capacity);
-    this.values = new Uint32Array(capacity);
-    this.seqs = new Float64Array(capacity);
-    this.times = new Float64Array(capacity);
-    this.extras = new Float64Array(capacity);
+  constructor(pieces: number) {
+    this.cells = new Float64Array(pieces * WIDTH);
+  }
+
+  start(at: number): number {
+    return this.cells[at * WIDTH] as number;
+  }
+
+  end(at: number): number {
+    return this.cells[at * WIDTH + END] as number;
   }
 
   /** First piece that ends after `address`. */
   find(address: number): number {
+    const { cells } = this;
     let low = 0;
     let high = this.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((this.ends[middle] as number) > address) high = middle;
+      if ((cells[middle * WIDTH + END] as number) > address) high = middle;
       else low = middle + 1;
     }
     return low;
   }
 
   write(at: number, start: number, end: number, value: number, seq: number, ns: number, extra: number): void {
-    this.starts[at] = start;
-    this.ends[at] = end;
-    this.values[at] = value;
-    this.seqs[at] = seq;
-    this.times[at] = ns;
-    this.extras[at] = extra;
+    const { cells } = this;
+    const base = at * WIDTH;
+    cells[base + START] = start;
+    cells[base + END] = end;
+    cells[base + VALUE] = value;
+    cells[base + SEQ] = seq;
+    cells[base + NS] = ns;
+    cells[base + EXTRA] = extra;
+  }
+
+  /** Tells of the part of a piece that is in [from, to). */
+  tell(at: number, from: number, to: number, visit: PieceVisitor): void {
+    const { cells } = this;
+    const base = at * WIDTH;
+    visit(
+      from,
+      to,
+      cells[base + VALUE] as number,
+      cells[base + SEQ] as number,
+      cells[base + NS] as number,
+      cells[base + EXTRA] as number,
+    );
   }
 
   /** Moves the pieces from `from` on to `to`. */
   shift(from: number, to: number): void {
-    const { length } = this;
-    if (length + to - from > this.starts.length) this.grow(length + to - from);
-    for (const column of [this.starts, this.ends, this.values, this.seqs, this.times, this.extras])
-      column.copyWithin(to, from, length);
-    this.length = length + to - from;
+    const length = this.length + to - from;
+    if (length * WIDTH > this.cells.length) {
+      const larger = new Float64Array(Math.min(CHUNK_PIECES, Math.max(length, this.length * 2)) * WIDTH);
+      larger.set(this.cells);
+      this.cells = larger;
+    }
+    if (from < this.length) this.cells.copyWithin(to * WIDTH, from * WIDTH, this.length * WIDTH);
+    this.length = length;
   }
 
   /** The pieces from `at` on, as a chunk of their own. */
   split(at: number): Chunk {
-    const rest = new Chunk(this.starts.length);
-    rest.starts.set(this.starts.subarray(at, this.length));
-    rest.ends.set(this.ends.subarray(at, this.length));
-    rest.values.set(this.values.subarray(at, this.length));
-    rest.seqs.set(this.seqs.subarray(at, this.length));
-    rest.times.set(this.times.subarray(at, this.length));
-    rest.extras.set(this.extras.subarray(at, this.length));
+    const rest = new Chunk(CHUNK_PIECES);
+    rest.cells.set(this.cells.subarray(at * WIDTH, this.length * WIDTH));
     rest.length = this.length - at;
     this.length = at;
-    for (let i = 0; i < rest.length; i++) rest.bytes += (rest.ends[i] as number) - (rest.starts[i] as number);
+    for (let i = 0; i < rest.length; i++) rest.bytes += rest.end(i) - rest.start(i);
     this.bytes -= rest.bytes;
     return rest;
-  }
-
-  private grow(pieces: number): void {
-    const capacity = Math.min(CHUNK_PIECES, Math.max(pieces, this.starts.length * 2));
-    const larger = new Chunk(capacity);
-    larger.starts.set(this.starts);
-    larger.ends.set(this.ends);
-    larger.values.set(this.values);
-    larger.seqs.set(this.seqs);
-    larger.times.set(this.times);
-    larger.extras.set(this.extras);
-    this.starts = larger.starts;
-    this.ends = larger.ends;
-    this.values = larger.values;
-    this.seqs = larger.seqs;
-    this.times = larger.times;
-    this.extras = larger.extras;
   }
 }
 
@@ -101,20 +106,12 @@ export class RangeList {
 
   /** Gives [start, end) a value; `removed` is told of each part that had one. */
   set(start: number, end: number, value: number, seq: number, ns: number, extra = 0, removed?: PieceVisitor): void {
-    const index = this.#chunkOf(start);
-    const chunk = this.#chunks[index];
+    const chunk = this.#chunks[this.#chunkOf(start)];
     if (chunk !== undefined) {
       const at = chunk.find(start);
       // Most calls are about a range exactly as it was made.
-      if (at < chunk.length && chunk.starts[at] === start && chunk.ends[at] === end) {
-        removed?.(
-          start,
-          end,
-          chunk.values[at] as number,
-          chunk.seqs[at] as number,
-          chunk.times[at] as number,
-          chunk.extras[at] as number,
-        );
+      if (at < chunk.length && chunk.start(at) === start && chunk.end(at) === end) {
+        if (removed) chunk.tell(at, start, end, removed);
         chunk.write(at, start, end, value, seq, ns, extra);
         return;
       }
@@ -133,7 +130,7 @@ export class RangeList {
         index++;
         continue;
       }
-      if ((chunk.starts[from] as number) >= end) return;
+      if (chunk.start(from) >= end) return;
       const goesOn = this.#clearIn(chunk, from, start, end, removed);
       if (chunk.length === 0) this.#chunks.splice(index, 1);
       else index++;
@@ -145,16 +142,18 @@ export class RangeList {
   forEach(start: number, end: number, visit: (...piece: Parameters<PieceVisitor>) => boolean | void): void {
     for (let index = this.#chunkOf(start); index < this.#chunks.length; index++) {
       const chunk = this.#chunks[index] as Chunk;
+      const { cells } = chunk;
       for (let at = chunk.find(start); at < chunk.length; at++) {
-        const from = chunk.starts[at] as number;
+        const base = at * WIDTH;
+        const from = cells[base] as number;
         if (from >= end) return;
         const goesOn = visit(
-          Math.max(from, start),
-          Math.min(chunk.ends[at] as number, end),
-          chunk.values[at] as number,
-          chunk.seqs[at] as number,
-          chunk.times[at] as number,
-          chunk.extras[at] as number,
+          from > start ? from : start,
+          Math.min(cells[base + END] as number, end),
+          cells[base + VALUE] as number,
+          cells[base + SEQ] as number,
+          cells[base + NS] as number,
+          cells[base + EXTRA] as number,
         );
         if (goesOn === false) return;
       }
@@ -166,15 +165,8 @@ export class RangeList {
     const chunk = this.#chunks[this.#chunkOf(address)];
     if (chunk === undefined) return false;
     const at = chunk.find(address);
-    if (at === chunk.length || (chunk.starts[at] as number) > address) return false;
-    visit(
-      chunk.starts[at] as number,
-      chunk.ends[at] as number,
-      chunk.values[at] as number,
-      chunk.seqs[at] as number,
-      chunk.times[at] as number,
-      chunk.extras[at] as number,
-    );
+    if (at === chunk.length || chunk.start(at) > address) return false;
+    chunk.tell(at, chunk.start(at), chunk.end(at), visit);
     return true;
   }
 
@@ -184,15 +176,15 @@ export class RangeList {
     for (let index = this.#chunkOf(start); index < this.#chunks.length; index++) {
       const chunk = this.#chunks[index] as Chunk;
       const last = chunk.length - 1;
-      if ((chunk.starts[0] as number) >= end) break;
-      if ((chunk.starts[0] as number) >= start && (chunk.ends[last] as number) <= end) {
+      if (chunk.start(0) >= end) break;
+      if (chunk.start(0) >= start && chunk.end(last) <= end) {
         bytes += chunk.bytes;
         continue;
       }
       for (let at = chunk.find(start); at <= last; at++) {
-        const from = chunk.starts[at] as number;
+        const from = chunk.start(at);
         if (from >= end) break;
-        bytes += Math.min(chunk.ends[at] as number, end) - Math.max(from, start);
+        bytes += Math.min(chunk.end(at), end) - Math.max(from, start);
       }
     }
     return bytes;
@@ -201,20 +193,14 @@ export class RangeList {
   /** Removes part or all of the pieces of a chunk from `from` on; whether later chunks may have more of the range. */
   #clearIn(chunk: Chunk, from: number, start: number, end: number, removed: PieceVisitor | undefined): boolean {
     let at = from;
-    const first = chunk.starts[at] as number;
-    const firstEnd = chunk.ends[at] as number;
-    if (first < start) {
-      const until = Math.min(firstEnd, end);
-      const value = chunk.values[at] as number;
-      const seq = chunk.seqs[at] as number;
-      const ns = chunk.times[at] as number;
-      const extra = chunk.extras[at] as number;
-      removed?.(start, until, value, seq, ns, extra);
-      chunk.ends[at] = start;
+    const firstEnd = chunk.end(at);
+    if (chunk.start(at) < start) {
+      if (removed) chunk.tell(at, start, Math.min(firstEnd, end), removed);
+      chunk.cells[at * WIDTH + END] = start;
       chunk.bytes -= firstEnd - start;
       this.bytes -= firstEnd - start;
       if (firstEnd > end) {
-        this.#insert(end, firstEnd, value, seq, ns, extra);
+        chunk.tell(at, end, firstEnd, (...rest) => this.#insert(...rest));
         return false;
       }
       at++;
@@ -223,22 +209,15 @@ export class RangeList {
     let gone = 0;
     let goesOn = true;
     for (; past < chunk.length; past++) {
-      const pieceStart = chunk.starts[past] as number;
-      const pieceEnd = chunk.ends[past] as number;
+      const pieceStart = chunk.start(past);
       if (pieceStart >= end) {
         goesOn = false;
         break;
       }
-      removed?.(
-        pieceStart,
-        Math.min(pieceEnd, end),
-        chunk.values[past] as number,
-        chunk.seqs[past] as number,
-        chunk.times[past] as number,
-        chunk.extras[past] as number,
-      );
+      const pieceEnd = chunk.end(past);
+      if (removed) chunk.tell(past, pieceStart, Math.min(pieceEnd, end), removed);
       if (pieceEnd > end) {
-        chunk.starts[past] = end;
+        chunk.cells[past * WIDTH] = end;
         gone += end - pieceStart;
         goesOn = false;
         break;
@@ -287,7 +266,7 @@ export class RangeList {
     let high = chunks.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (((chunks[middle] as Chunk).starts[0] as number) <= address) low = middle + 1;
+      if ((chunks[middle] as Chunk).start(0) <= address) low = middle + 1;
       else high = middle;
     }
     return Math.max(0, low - 1);

@@ -91,6 +91,7 @@ export interface StateSink {
     span: Span,
     endedBy: EndedBy | undefined,
   ): void;
+  /** `state` is the same object each time. */
   memory(seq: number, ns: number, state: MemoryState): void;
   request(seq: number, vm: number, slotBytes: number, changedBytes: number): void;
   vaddrWindow(obj: number, iova: number, past: number, matched: boolean, span: Span): void;

@@ -17,6 +17,11 @@ export class VaddrWindows {
     this.#sink = sink;
   }
 
+  /** Bytes of a container that have no virtual address. */
+  bytes(obj: number): number {
+    return this.#open.get(obj)?.bytes ?? 0;
+  }
+
   opened(obj: number, mappings: readonly Mapping[], seq: number, ns: number): void {
     let windows = this.#open.get(obj);
     if (!windows) this.#open.set(obj, (windows = new RangeList()));

@@ -9,7 +9,7 @@ import { Judge } from './judge.ts';
 import { KernelMappings } from './kernel-mappings.ts';
 import { RangeList } from './range-list.ts';
 import { Requests, type GuestRange, type Request } from './request.ts';
-import type { MemoryState, StateSink } from './sink.ts';
+import type { StateSink } from './sink.ts';
 import { Slots } from './slots.ts';
 import type { StateRow } from './state-row.ts';
 import { VaddrWindows } from './vaddr-windows.ts';
@@ -36,6 +36,9 @@ export const DEFAULT_LIMITS: HazardLimits = { doublyHeldBytes: null, dmaEntrySha
 
 /** Pieces that are kept at a time, some 50 bytes each. */
 const MAX_PIECES = 24_000_000;
+
+/** Pieces gone over by calls that are about all mappings. */
+const MAX_WORK = 100_000_000;
 
 /** Guest-physical addresses have at most 52 bits. */
 const MAX_GPA = 2 ** 52;
@@ -78,17 +81,6 @@ const REQUEST_OPS: ReadonlySet<string> = new Set([
   'vfio_listener_region_del',
 ]);
 
-const NOTHING: MemoryState = {
-  private: 0,
-  shared: 0,
-  privateHeld: 0,
-  sharedHeld: 0,
-  doublyHeld: 0,
-  mapped: 0,
-  pinned: 0,
-  mappings: 0,
-};
-
 /** Without a place in the guest, what they do to its memory is not known. */
 const UNPLACED_OPS: ReadonlySet<string> = new Set([
   'ram_allocate',
@@ -97,12 +89,8 @@ const UNPLACED_OPS: ReadonlySet<string> = new Set([
   'iommufd_ioas_map',
 ]);
 
-/** The trace has more live at a time than a walk holds. */
-export class TooMuchStateError extends Error {
-  constructor() {
-    super(`more than ${MAX_PIECES / 1e6} million ranges of memory are in different states at one time`);
-  }
-}
+/** The trace has more than a walk can hold, or do in bounded time. */
+export class TooMuchStateError extends Error {}
 
 export class Walk implements MemoryObserver {
   readonly slots = new Slots();
@@ -122,6 +110,8 @@ export class Walk implements MemoryObserver {
   readonly #requests = new Requests();
   readonly #guests = new Map<number, GuestMemory>();
   readonly #setsAttributes: boolean;
+  /** What was asked for matters only beside accesses that ask by themselves. */
+  readonly #seesFaults: boolean;
   readonly #windows: VaddrWindows;
   readonly #kernel: KernelMappings;
   /** By object: whether it stands for the private side, and whether a file is behind it. */
@@ -138,13 +128,24 @@ export class Walk implements MemoryObserver {
   #seq = -1;
   #ns = -1;
   /** The last state that the sink was told. */
-  #told: MemoryState = NOTHING;
+  readonly #told = {
+    private: 0,
+    shared: 0,
+    privateHeld: 0,
+    sharedHeld: 0,
+    doublyHeld: 0,
+    mapped: 0,
+    pinned: 0,
+    mappings: 0,
+  };
   #rows = 0;
+  #worked = 0;
 
   constructor(facts: TraceFacts, sink: StateSink) {
     this.facts = facts;
     this.#sink = sink;
     this.#setsAttributes = [...ATTRIBUTE_OPS].some((op) => facts.succeeded.has(op));
+    this.#seesFaults = facts.ops.has('exit_memory_fault');
     this.dma = new Dma(this.slots, sink, facts.ops.has('iommufd_ioas_alloc'));
     this.#windows = new VaddrWindows(sink);
     this.#kernel = new KernelMappings(sink, facts.ops.has('iommu_unmap'), facts.ops.has('iommu_fault'));
@@ -315,7 +316,7 @@ export class Walk implements MemoryObserver {
     this.#requests.open(request, this.#close);
     if (!known) return;
     const guest = this.guest(vm);
-    if (!isFault) guest.ask(row.gpa, past, toPrivate, row.seq, row.ts);
+    if (!isFault && this.#seesFaults) guest.ask(row.gpa, past, toPrivate, row.seq, row.ts);
     if (!this.#setsAttributes && told !== true) this.#convert(request, { vm, gpa: row.gpa, past }, toPrivate, row);
   }
 
@@ -405,7 +406,7 @@ export class Walk implements MemoryObserver {
 
   #convert(request: Request, range: GuestRange, toPrivate: boolean, row: StateRow): void {
     const guest = this.guest(range.vm);
-    const asked = guest.measureAsked(range.gpa, range.past, toPrivate);
+    const asked = request.isFault ? guest.measureAsked(range.gpa, range.past, toPrivate) : 0;
     const changed = guest.convert(range.gpa, range.past, toPrivate, row.seq, row.ts);
     let bytes = 0;
     for (let i = 0; i < changed.length; i += 2) bytes += (changed[i + 1] as number) - (changed[i] as number);
@@ -535,7 +536,9 @@ export class Walk implements MemoryObserver {
     const all = api === 'type1' ? (flags & UNMAP_ALL) !== 0 : api === 'iommufd' && iova === 0 && row.len >= 2 ** 64;
     if (api === 'type1' && (flags & VADDR) !== 0) {
       if (row.errno !== 0) return;
+      if (all && this.#windows.bytes(row.obj) === space.bytes) return;
       const given = all ? [...space.live()] : iova >= 0 && past > iova ? space.overlapping(iova, past) : [];
+      this.#work(given.length);
       this.#windows.opened(row.obj, given, row.seq, row.ts);
       return;
     }
@@ -722,15 +725,29 @@ export class Walk implements MemoryObserver {
       told.mappings === dma.totals.mappings
     )
       return;
-    this.#told = { ...totals, ...dma.totals };
-    this.#sink.memory(this.#seq, this.#ns, this.#told);
+    told.private = totals.private;
+    told.shared = totals.shared;
+    told.privateHeld = totals.privateHeld;
+    told.sharedHeld = totals.sharedHeld;
+    told.doublyHeld = totals.doublyHeld;
+    told.mapped = dma.totals.mapped;
+    told.pinned = dma.totals.pinned;
+    told.mappings = dma.totals.mappings;
+    this.#sink.memory(this.#seq, this.#ns, told);
     this.#judge.held(this.#seq, this.#ns, this.#requests.isOpen);
+  }
+
+  /** Counts work that a row can ask for again and again. */
+  #work(pieces: number): void {
+    this.#worked += pieces;
+    if (this.#worked > MAX_WORK) throw new TooMuchStateError('its calls go over the same ranges again and again');
   }
 
   #checkSize(): void {
     let pieces = this.dma.totals.mappings;
     for (const guest of this.#guests.values()) pieces += guest.pieces;
-    if (pieces > MAX_PIECES) throw new TooMuchStateError();
+    if (pieces > MAX_PIECES)
+      throw new TooMuchStateError(`more than ${MAX_PIECES / 1e6} million ranges are in different states at one time`);
   }
 }
 
