@@ -36,8 +36,8 @@ export class TableWriter {
     this.#columns = columns.map(([, type]) => new ColumnBuffer(type));
   }
 
-  /** A row in the order of the table's columns. */
-  add(...cells: readonly Cell[]): void {
+  /** A row in the order of the table's columns. The caller can use the array again. */
+  add(cells: readonly Cell[]): void {
     for (let i = 0; i < this.#columns.length; i++) (this.#columns[i] as ColumnBuffer).set(this.#rows, cells[i]);
     if (++this.#rows === ROWS) this.#append();
   }
@@ -72,6 +72,9 @@ const TYPE_NAMES = {
 
 class ColumnBuffer {
   readonly #type: TableColumn[1];
+  readonly #signed: boolean;
+  /** Bytes of a value. */
+  readonly #width: number;
   readonly #validity = new Uint8Array(ROWS / 8);
   readonly #words: Uint32Array;
   readonly #bytes: Uint8Array<ArrayBuffer>;
@@ -79,33 +82,32 @@ class ColumnBuffer {
 
   constructor(type: TableColumn[1]) {
     this.#type = type;
-    const width = type === 'uinteger' ? 4 : type === 'boolean' ? 1 : type === 'varchar' ? 0 : 8;
-    this.#bytes = new Uint8Array(ROWS * width);
+    this.#signed = type === 'bigint';
+    this.#width = type === 'uinteger' ? 4 : type === 'boolean' ? 1 : type === 'varchar' ? 0 : 8;
+    this.#bytes = new Uint8Array(ROWS * this.#width);
     this.#words = new Uint32Array(this.#bytes.buffer);
   }
 
   set(row: number, cell: Cell): void {
-    const bit = 1 << (row & 7);
     const byte = row >> 3;
-    if (cell === undefined || (typeof cell === 'number' && cell < 0 && this.#type !== 'bigint')) {
-      this.#validity[byte] = (this.#validity[byte] as number) & ~bit;
-      if (this.#type === 'varchar') this.#texts[row] = undefined;
+    const bits = this.#validity[byte] as number;
+    if (typeof cell === 'number') {
+      if (cell < 0 && !this.#signed) {
+        this.#validity[byte] = bits & ~(1 << (row & 7));
+        return;
+      }
+      this.#validity[byte] = bits | (1 << (row & 7));
+      if (this.#width === 8) this.#setWide(row, cell);
+      else this.#words[row] = cell;
       return;
     }
-    this.#validity[byte] = (this.#validity[byte] as number) | bit;
-    switch (this.#type) {
-      case 'uinteger':
-        this.#words[row] = cell as number;
-        break;
-      case 'boolean':
-        this.#bytes[row] = Number(cell);
-        break;
-      case 'varchar':
-        this.#texts[row] = cell as string;
-        break;
-      default:
-        this.#setWide(row, cell as number);
+    if (this.#type === 'varchar') this.#texts[row] = cell as string | undefined;
+    if (cell === undefined) {
+      this.#validity[byte] = bits & ~(1 << (row & 7));
+      return;
     }
+    this.#validity[byte] = bits | (1 << (row & 7));
+    if (this.#type === 'boolean') this.#bytes[row] = Number(cell);
   }
 
   copyTo(vector: ReturnType<ReturnType<typeof duckdb>['data_chunk_get_vector']>, rows: number): void {
@@ -118,7 +120,7 @@ class ColumnBuffer {
       }
       return;
     }
-    duckdb().copy_data_to_vector(vector, 0, this.#bytes.buffer, 0, (this.#bytes.length / ROWS) * rows);
+    duckdb().copy_data_to_vector(vector, 0, this.#bytes.buffer, 0, this.#width * rows);
   }
 
   /** A double as 64 bits, little-endian; of negative ones only the column's own are here. */

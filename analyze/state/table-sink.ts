@@ -9,6 +9,8 @@ export class TableSink implements StateSink {
   readonly #connection: TableConnection;
   readonly #trace: number;
   readonly #writers = new Map<StateTable, TableWriter>();
+  readonly #memoryCells: Cell[] = [];
+  readonly #rangeCells: Cell[] = [];
 
   constructor(connection: TableConnection, trace: number) {
     this.#connection = connection;
@@ -17,20 +19,20 @@ export class TableSink implements StateSink {
 
   slot(slot: Slot, pastNs: number): void {
     const { vm, gpa, len, id, hva, gmem, gmemOffset, flags, fromSeq, pastSeq, fromNs } = slot;
-    const cells = [vm, gpa, len, id, hva, gmem, gmemOffset, flags, fromSeq, pastSeq, fromNs, pastNs];
-    this.#add('_memslots', ...cells);
+    const place = [this.#trace, vm, gpa, len];
+    this.#add('_memslots', [...place, id, hva, gmem, gmemOffset, flags, fromSeq, pastSeq, fromNs, pastNs]);
   }
 
   place(seq: number, vm: number, gpa: number, past: number): void {
-    this.#add('_places', vm, gpa, past - gpa, seq);
+    this.#add('_places', [this.#trace, vm, gpa, past - gpa, seq]);
   }
 
   side(vm: number, gpa: number, past: number, isPrivate: boolean, span: Span): void {
-    this.#add('_sides', vm, gpa, past - gpa, isPrivate, ...spanCells(span));
+    this.#add('_sides', this.#range(vm, gpa, past, isPrivate, span));
   }
 
   hold(vm: number, gpa: number, past: number, isPrivate: boolean, span: Span): void {
-    this.#add('_holds', vm, gpa, past - gpa, isPrivate, ...spanCells(span));
+    this.#add('_holds', this.#range(vm, gpa, past, isPrivate, span));
   }
 
   mapping(
@@ -43,49 +45,62 @@ export class TableSink implements StateSink {
     { fromSeq, fromNs, pastSeq, pastNs }: Span,
     endedBy: EndedBy | undefined,
   ): void {
-    this.#add('_mappings', api, obj, iova, past - iova, gpa, hva, fromSeq, pastSeq, fromNs, pastNs, endedBy);
+    const where = [this.#trace, api, obj, iova, past - iova, gpa, hva];
+    this.#add('_mappings', [...where, fromSeq, pastSeq, fromNs, pastNs, endedBy]);
   }
 
   memory(seq: number, ns: number, state: MemoryState): void {
-    this.#add(
-      '_memory',
-      seq,
-      ns,
-      state.private,
-      state.shared,
-      state.privateHeld,
-      state.sharedHeld,
-      state.doublyHeld,
-      state.mapped,
-      state.pinned,
-      state.mappings,
-    );
+    const cells = this.#memoryCells;
+    cells[0] = this.#trace;
+    cells[1] = seq;
+    cells[2] = ns;
+    cells[3] = state.private;
+    cells[4] = state.shared;
+    cells[5] = state.privateHeld;
+    cells[6] = state.sharedHeld;
+    cells[7] = state.doublyHeld;
+    cells[8] = state.mapped;
+    cells[9] = state.pinned;
+    cells[10] = state.mappings;
+    this.#add('_memory', cells);
   }
 
   request(seq: number, vm: number, slotBytes: number, changedBytes: number): void {
-    this.#add('_requests', seq, vm, slotBytes, changedBytes);
+    this.#add('_requests', [this.#trace, seq, vm, slotBytes, changedBytes]);
   }
 
   vaddrWindow(obj: number, iova: number, past: number, matched: boolean, span: Span): void {
-    this.#add('_vaddr_windows', obj, iova, past - iova, matched, ...spanCells(span));
+    const { fromSeq, pastSeq, fromNs, pastNs } = span;
+    this.#add('_vaddr_windows', [this.#trace, obj, iova, past - iova, matched, fromSeq, pastSeq, fromNs, pastNs]);
   }
 
   hazard({ kind, severity, seq, ns, vm, obj, gpa, iova, len, count, ageNs, proof, explanation }: Hazard): void {
-    const cells = [kind, severity, seq, ns, vm, obj, gpa, iova, len, count, ageNs, proof.join(','), explanation];
-    this.#add('_hazards', ...cells);
+    const where = [this.#trace, kind, severity, seq, ns, vm, obj, gpa, iova, len, count];
+    this.#add('_hazards', [...where, ageNs, proof.join(','), explanation]);
   }
 
   close(): void {
     for (const writer of this.#writers.values()) writer.close();
   }
 
-  #add(table: StateTable, ...cells: readonly Cell[]): void {
+  /** The same array each time. */
+  #range(vm: number, gpa: number, past: number, isPrivate: boolean, span: Span): readonly Cell[] {
+    const cells = this.#rangeCells;
+    cells[0] = this.#trace;
+    cells[1] = vm;
+    cells[2] = gpa;
+    cells[3] = past - gpa;
+    cells[4] = isPrivate;
+    cells[5] = span.fromSeq;
+    cells[6] = span.pastSeq;
+    cells[7] = span.fromNs;
+    cells[8] = span.pastNs;
+    return cells;
+  }
+
+  #add(table: StateTable, cells: readonly Cell[]): void {
     let writer = this.#writers.get(table);
     if (!writer) this.#writers.set(table, (writer = new TableWriter(this.#connection, table)));
-    writer.add(this.#trace, ...cells);
+    writer.add(cells);
   }
-}
-
-function spanCells({ fromSeq, pastSeq, fromNs, pastNs }: Span): readonly number[] {
-  return [fromSeq, pastSeq, fromNs, pastNs];
 }
