@@ -312,6 +312,24 @@ const leftPiece: Tale[] = [
   },
   {
     kind: 'unmap_left_piece',
+    title: 'and the guest is told that it failed: the failed unmap alone is the finding',
+    tell(vmm, faulty) {
+      const [begin, len] = [HIGH + TWO_M, TWO_M];
+      const map = shareWhole(vmm, begin, len);
+      const refusal = vmm.options.api === 'type1' ? ERRNO.EINVAL : ERRNO.ENOENT;
+      const part = faulty ? PAGE : len;
+      let at: StoryRow | undefined;
+      const body = (): void => {
+        vmm.attributes('private', begin, part);
+        at = vmm.unmap(begin, part, faulty ? { errno: refusal } : {});
+        vmm.discard('shared', begin, part);
+      };
+      vmm.exit(0, 'private', begin, part, body, { result: faulty ? ERRNO.EINVAL : 0 });
+      return { severity: 'error', at, proof: [map, at], iova: begin };
+    },
+  },
+  {
+    kind: 'unmap_left_piece',
     title: 'iommufd unmaps what it can on its way to what does not fit',
     only: { api: 'iommufd' },
     tell(vmm, faulty) {
@@ -705,6 +723,29 @@ const kernelLonger: Tale[] = [
     },
   },
 ];
+
+kernelLonger.push({
+  kind: 'kernel_mapped_longer',
+  title: 'two threads map at once, and events name only the thread',
+  tell(vmm, faulty) {
+    const [pid, other] = [vmm.tid, vmm.tid + 7];
+    const mine = vmm.map(A, PAGE);
+    vmm.nowNs = Number(mine.ts_ns) + 10;
+    const theirs = vmm.map(0, PAGE, {});
+    Object.assign(theirs, { tid: other });
+    vmm.nowNs = Number(mine.ts_ns) + 30;
+    vmm.kernel({ op: 'iommu_map', iova: A, len: PAGE }, pid);
+    vmm.kernel({ op: 'iommu_map', iova: 0, len: PAGE }, other);
+    vmm.nowNs = Number(mine.ts_ns) + 200;
+    const unmap = vmm.around(
+      () => vmm.unmap(A, PAGE),
+      () => (faulty ? undefined : vmm.kernel({ op: 'iommu_unmap', iova: A, len: PAGE, result: PAGE })),
+    );
+    vmm.attributes('shared', 0, PAGE);
+    const late = vmm.kernel({ op: 'iommu_unmap', iova: faulty ? A : 0x7000_0000, len: PAGE, result: PAGE });
+    return { severity: 'warning', proof: faulty ? [unmap, late] : [] };
+  },
+});
 
 const afterUnmap: Tale[] = [
   {
