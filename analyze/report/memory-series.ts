@@ -63,5 +63,12 @@ export class MemorySeries {
 
 /** Raises each total of `to` to that of `from`. */
 export function raise(to: MemoryTotals, from: Readonly<MemoryTotals>): void {
-  for (const name of Object.keys(NO_MEMORY) as (keyof MemoryTotals)[]) to[name] = Math.max(to[name], from[name]);
+  to.privateBytes = Math.max(to.privateBytes, from.privateBytes);
+  to.sharedBytes = Math.max(to.sharedBytes, from.sharedBytes);
+  to.privateHeldBytes = Math.max(to.privateHeldBytes, from.privateHeldBytes);
+  to.sharedHeldBytes = Math.max(to.sharedHeldBytes, from.sharedHeldBytes);
+  to.doublyHeldBytes = Math.max(to.doublyHeldBytes, from.doublyHeldBytes);
+  to.dmaMappedBytes = Math.max(to.dmaMappedBytes, from.dmaMappedBytes);
+  to.pinnedBytes = Math.max(to.pinnedBytes, from.pinnedBytes);
+  to.liveMappings = Math.max(to.liveMappings, from.liveMappings);
 }
