@@ -824,6 +824,51 @@ const vaddrWindow: Tale[] = [
   }),
 ];
 
+/** After lost rows: what is missing may explain it. */
+const afterLoss: Tale[] = [
+  {
+    kind: 'double_mapping',
+    title: 'after lost rows it is a note',
+    tell(vmm, faulty) {
+      vmm.map(A, PAGE);
+      vmm.kernel({ op: 'lost', len: 3 });
+      const at = faulty ? vmm.map(A, PAGE) : vmm.map(A + PAGE, PAGE);
+      return { severity: 'note', at, proof: [at] };
+    },
+  },
+  {
+    kind: 'unmap_no_match',
+    title: 'after lost rows it is a note',
+    tell(vmm, faulty) {
+      vmm.map(A, PAGE);
+      vmm.kernel({ op: 'lost', len: 3 });
+      const at = faulty ? vmm.unmapNothing(A + PAGE, PAGE) : vmm.unmap(A, PAGE);
+      return { severity: 'note', at, proof: [at] };
+    },
+  },
+  {
+    kind: 'kernel_mapped_longer',
+    title: 'after lost rows it is a note',
+    only: { times: true },
+    tell(vmm, faulty) {
+      const pair = (gpa: number, isLast: boolean): void => {
+        vmm.around(
+          () => vmm.map(gpa, PAGE),
+          () => vmm.kernel({ op: 'iommu_map', iova: gpa, len: PAGE }),
+        );
+        if (isLast) vmm.kernel({ op: 'lost', len: 3 });
+        vmm.around(
+          () => vmm.unmap(gpa, PAGE),
+          () => (isLast && faulty ? undefined : vmm.kernel({ op: 'iommu_unmap', iova: gpa, len: PAGE, result: PAGE })),
+        );
+      };
+      pair(A + PAGE, false);
+      pair(A, true);
+      return { severity: 'note', iova: A };
+    },
+  },
+];
+
 export const TALES: readonly Tale[] = [
   ...staleMapping,
   ...discarded,
@@ -840,4 +885,5 @@ export const TALES: readonly Tale[] = [
   ...kernelLonger,
   ...afterUnmap,
   ...vaddrWindow,
+  ...afterLoss,
 ];
