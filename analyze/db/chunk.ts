@@ -3,6 +3,7 @@
  */
 import type { DataChunk, Result } from '@duckdb/node-bindings';
 import type { JS } from '@duckdb/node-api';
+import { CvmtraceError } from '../../native/index.ts';
 import type { FixedArray } from '../../capture/trace/columns.ts';
 import { duckdb, duckdbApi } from './duckdb.ts';
 
@@ -101,7 +102,17 @@ export function textOf(value: Value | undefined): string {
   return value;
 }
 
-/** A chunk as rows of values. */
+/**
+ * A chunk as rows of values.
+ * @throws CvmtraceError USAGE for a value that JavaScript has no type for: a date before its first, or infinity
+ */
 export function chunkRows(chunk: DataChunk): Value[][] {
-  return new (duckdbApi().DuckDBDataChunk)(chunk).convertRows(duckdbApi().JSDuckDBValueConverter);
+  try {
+    return new (duckdbApi().DuckDBDataChunk)(chunk).convertRows(duckdbApi().JSDuckDBValueConverter);
+  } catch (cause) {
+    throw new CvmtraceError('USAGE', cause instanceof Error ? cause.message : String(cause), {
+      hint: 'cast it to varchar',
+      cause,
+    });
+  }
 }

@@ -101,9 +101,9 @@ test('hazards come with the first rows of each kind, and limits can be set', asy
   const { hazards } = await analyzeTrace(analysis);
   expect(hazards).toMatchObject([{ kind: 'implicit_conversion', severity: 'warning', findings: 5 }]);
   expect(hazards?.[0]?.first.map(({ seq, gpa }) => [seq, gpa])).toEqual([
-    [2, 0],
-    [6, 4096],
-    [7, 8192],
+    [2, 0n],
+    [6, 4096n],
+    [7, 8192n],
   ]);
   const limited = await analyzeTrace(analysis, 0, { ...DEFAULT_LIMITS, doublyHeldBytes: 4095 });
   expect(limited.hazards).toMatchObject([

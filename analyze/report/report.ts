@@ -146,7 +146,7 @@ export async function analyzeTrace(
      order by total_ns desc nulls last, op::varchar, size_limit nulls last`,
   );
   const exits = await select(
-    `select name, sum(exits)::ubigint as exits, sum(handled_ns)::ubigint, sum(guest_ns)::ubigint from vcpu_exits
+    `select name, try_cast(sum(exits) as ubigint) as exits, try_cast(sum(handled_ns) as ubigint), try_cast(sum(guest_ns) as ubigint) from vcpu_exits
      where trace = ${trace} and exists (select 1 from events where trace = ${trace} and op in ('kvm_run', 'exit_other'))
      group by name order by name = 'all' desc, exits desc, name`,
   );

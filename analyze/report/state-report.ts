@@ -34,13 +34,19 @@ export interface MemoryReport {
   readonly mostFlipped: readonly FlipRange[];
 }
 
+/** A hazard as the report has it: addresses are 64 bits wide. */
+export interface ReportedHazard extends Omit<Hazard, 'gpa' | 'iova'> {
+  readonly gpa: bigint | null;
+  readonly iova: bigint | null;
+}
+
 /** Findings of one kind and severity; those of `error` come first. */
 export interface HazardReport {
   readonly kind: HazardKind;
   readonly severity: Severity;
   readonly findings: number;
   /** The first three. */
-  readonly first: readonly Hazard[];
+  readonly first: readonly ReportedHazard[];
 }
 
 export interface StateReport {
@@ -143,7 +149,7 @@ class ReportSink implements StateSink {
     return SEVERITIES.flatMap((severity) =>
       HAZARD_KINDS.flatMap((kind) => {
         const found = this.#hazards.get(`${severity} ${kind}`);
-        return found ? { kind, severity, findings: found.findings, first: found.first } : [];
+        return found ? { kind, severity, findings: found.findings, first: found.first.map(reported) } : [];
       }),
     );
   }
@@ -154,4 +160,12 @@ class ReportSink implements StateSink {
   mapping(): void {}
   request(): void {}
   vaddrWindow(): void {}
+}
+
+function reported(hazard: Hazard): ReportedHazard {
+  return { ...hazard, gpa: wide(hazard.gpa), iova: wide(hazard.iova) };
+}
+
+function wide(address: number | undefined): bigint | null {
+  return address === undefined || address < 0 ? null : BigInt(address);
 }

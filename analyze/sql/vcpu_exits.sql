@@ -45,7 +45,7 @@ spans as (
 select
   e.trace, e.pid, e.vcpu, nullif(reason, 18446744073709551615) as reason,
   case when reason is null then 'KVM_RUN failed' when reason = 18446744073709551615 then 'all' else _exit_reason(reason) end as name,
-  sum(exits)::ubigint as exits,
+  try_cast(sum(exits) as ubigint) as exits,
   sum(exits) * 1e9 / nullif(any_value(span_ns), 0) as per_second,
   try_cast(sum(_known_ns(dur_ns)) as ubigint) as handled_ns,
   try_cast(sum(_known_ns(guest_ns)) as ubigint) as guest_ns

@@ -415,7 +415,8 @@ export class Judge {
         explanation: `${range(request.gpa, request.past)} was converted, but its other side could not be given back (errno ${discard.errno})`,
       };
     }
-    if (refused === true && changedBytes > 0) {
+    // A failed unmap is a finding of its own, and the reason why.
+    if (refused === true && changedBytes > 0 && request.misfits.length === 0) {
       return this.#failedHazard(
         request,
         request.seq,

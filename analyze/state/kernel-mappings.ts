@@ -34,6 +34,7 @@ const MAX_THREADS = 65_536;
 export class KernelMappings {
   readonly #sink: StateSink;
   readonly #hasUnmaps: boolean;
+  readonly #isLost: () => boolean;
   readonly #hasFaults: boolean;
   readonly #calls = new Map<number, MapCall>();
   #lastCall: MapCall | undefined;
@@ -45,11 +46,13 @@ export class KernelMappings {
   readonly #unmapped = new RangeList();
   readonly #late = new Map<number, Late>();
   /** The VMM's unmaps that are awaited. */
-  readonly #unmaps = new Map<number, { readonly ts: number; readonly thread: number; readonly calls: number }>();
+  readonly #unmaps = new Map<number, { readonly ts: number; readonly tid: number; readonly calls: number }>();
   /** Calls of each thread so far: a call is over when its thread makes the next. */
   readonly #threadCalls = new Map<number, number>();
 
-  constructor(sink: StateSink, hasUnmaps: boolean, hasFaults: boolean) {
+  /** @param isLost whether rows are missing so far */
+  constructor(sink: StateSink, hasUnmaps: boolean, hasFaults: boolean, isLost: () => boolean) {
+    this.#isLost = isLost;
     this.#sink = sink;
     this.#hasUnmaps = hasUnmaps;
     this.#hasFaults = hasFaults;
@@ -58,10 +61,10 @@ export class KernelMappings {
   /** Is told of every row before all else. */
   follows(row: StateRow): void {
     if (!this.#hasUnmaps || row.op.startsWith('iommu_')) return;
-    const calls = this.#threadCalls.get(row.thread);
+    const calls = this.#threadCalls.get(row.tid);
     if (calls === undefined && this.#threadCalls.size >= MAX_THREADS) return;
-    this.#threadCalls.set(row.thread, (calls ?? 0) + 1);
-    this.#calls.delete(row.thread);
+    this.#threadCalls.set(row.tid, (calls ?? 0) + 1);
+    this.#calls.delete(row.tid);
   }
 
   /** A VMM's call has mapped [iova, past). */
@@ -69,7 +72,7 @@ export class KernelMappings {
     if (!this.#hasUnmaps) return;
     const call = { seq: row.seq, ts: row.ts, end: row.dur < 0 ? -1 : row.end, iova, past, obj: row.obj };
     this.#lastCall = call;
-    if (this.#calls.size < MAX_THREADS) this.#calls.set(row.thread, call);
+    if (this.#calls.size < MAX_THREADS) this.#calls.set(row.tid, call);
   }
 
   /** iommu:map */
@@ -77,7 +80,7 @@ export class KernelMappings {
     const past = row.iova + row.len;
     if (row.iova < 0 || !(row.len > 0)) return;
     // Other users of the DMA API make the same events: only those inside a VMM's call are its own.
-    const call = this.#calls.get(row.thread) ?? (row.thread < 0 ? this.#lastCall : undefined);
+    const call = this.#calls.get(row.tid) ?? (row.tid < 0 ? this.#lastCall : undefined);
     const inTime = call !== undefined && (row.ts < 0 || call.end < 0 || (row.ts >= call.ts && row.ts <= call.end));
     const owned = call !== undefined && inTime && row.iova >= call.iova && past <= call.past;
     this.#awaited.clear(row.iova, past);
@@ -95,7 +98,7 @@ export class KernelMappings {
         if (owned !== 1 || obj !== space.obj) return;
         this.#awaited.set(from, to, 0, row.seq, row.end, obj);
         if (this.#unmaps.size < MAX_THREADS)
-          this.#unmaps.set(row.seq, { ts: row.ts, thread: row.thread, calls: this.#threadCalls.get(row.thread) ?? 0 });
+          this.#unmaps.set(row.seq, { ts: row.ts, tid: row.tid, calls: this.#threadCalls.get(row.tid) ?? 0 });
       });
     }
   }
@@ -141,7 +144,7 @@ export class KernelMappings {
     for (const [seq, { ns, obj, iova, past, ageNs, seq: kernelSeq }] of this.#late) {
       this.#sink.hazard({
         kind: 'kernel_mapped_longer',
-        severity: 'warning',
+        severity: this.#isLost() ? 'note' : 'warning',
         seq,
         ns,
         obj,
@@ -160,7 +163,7 @@ export class KernelMappings {
   /** Whether the call of this row has returned, as far as the order of rows says. */
   #isOver(seq: number): boolean {
     const unmap = this.#unmaps.get(seq);
-    return unmap !== undefined && (this.#threadCalls.get(unmap.thread) ?? 0) > unmap.calls;
+    return unmap !== undefined && (this.#threadCalls.get(unmap.tid) ?? 0) > unmap.calls;
   }
 
   #addLate(seq: number, obj: number, from: number, to: number, ageNs: number, kernelSeq: number): void {

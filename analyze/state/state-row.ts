@@ -10,6 +10,7 @@ export class StateRow {
   /** Process and thread as one number. */
   thread = -1;
   pid = -1;
+  tid = -1;
   vcpu = -1;
   op = '';
   obj = -1;
@@ -132,7 +133,8 @@ export class StateRows {
     row.ts = value(1);
     row.dur = value(2);
     row.pid = value(3);
-    row.thread = row.pid * 4294967296 + value(4);
+    row.tid = value(4);
+    row.thread = row.pid * 4294967296 + row.tid;
     row.vcpu = value(5);
     row.op = this.#names[value(6)] ?? '';
     row.obj = value(7);

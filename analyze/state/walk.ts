@@ -148,7 +148,12 @@ export class Walk implements MemoryObserver {
     this.#seesFaults = facts.ops.has('exit_memory_fault');
     this.dma = new Dma(this.slots, sink, facts.ops.has('iommufd_ioas_alloc'));
     this.#windows = new VaddrWindows(sink);
-    this.#kernel = new KernelMappings(sink, facts.ops.has('iommu_unmap'), facts.ops.has('iommu_fault'));
+    this.#kernel = new KernelMappings(
+      sink,
+      facts.ops.has('iommu_unmap'),
+      facts.ops.has('iommu_fault'),
+      () => this.lost,
+    );
     this.#judge = new Judge(this, sink);
   }
 

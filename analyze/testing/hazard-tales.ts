@@ -704,6 +704,7 @@ const kernelLonger: Tale[] = [
   {
     kind: 'kernel_mapped_longer',
     title: 'the IOMMU never unmaps it',
+    alone: true,
     tell(vmm, faulty) {
       for (const gpa of [A, A + PAGE]) {
         vmm.around(

@@ -96,7 +96,7 @@ describe('sql', () => {
   });
 
   test.each([
-    [[], /missing required argument 'trace'/],
+    [[], /no trace given/],
     [['select 1'], /no trace given/],
     [['good'], /no query: the last argument, DIR\/good.arrow, is a trace/],
     [['good', 'gone.arrow'], /no query/],
