@@ -117,6 +117,9 @@ async function openKept(
   return openAnalysis(paths, {
     ...options,
     kept: new Map([...entries].map(([path, entry]) => [path, entry.kept])),
+    onDamage: () => {
+      for (const entry of entries.values()) use.cache.remove(entry);
+    },
     onExpensive: async (analysis) => {
       for (const [trace, path] of paths.entries()) {
         const entry = entries.get(path);

@@ -265,6 +265,25 @@ describe('what is wrong with the cache is never an error', () => {
     expect(cache.list()).toEqual([]);
   });
 
+  test('damage that a query meets: it is said, and made again by the next', async () => {
+    await (await open([boot])).close();
+    const file = partFile('rows');
+    const reference = join(folder, 'reference');
+    execFileSync('touch', ['-r', file, reference]);
+    const bytes = readFileSync(file);
+    // Blocks have 256 KiB: the catalog, which is read at the opening, is in the first, the rows in the last.
+    bytes.fill(7, bytes.length - 2 ** 18 + 1000, bytes.length - 2 ** 18 + 3000);
+    writeFileSync(file, bytes);
+    execFileSync('touch', ['-r', reference, file]);
+    const failed = async (): Promise<void> => {
+      await using analysis = await open([boot]);
+      await analysis.query('select bit_xor(hash(e::varchar)) from events e');
+    };
+    const error = await rejectedBy(failed, 'IO');
+    expect(error.message).toContain('damaged, and was deleted');
+    await failed();
+  });
+
   test.each(['places', 'report'])('%s that are damaged are not there', async (file) => {
     await using analysis = await open([boot]);
     await keepReport(await analyzeTrace(analysis), use());

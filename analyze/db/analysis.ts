@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import type { Database } from '@duckdb/node-bindings';
-import type { CvmtraceError } from '../../native/index.ts';
+import { CvmtraceError } from '../../native/index.ts';
 import type { TraceMetadata } from '../../capture/trace/metadata.ts';
 import { chunkRows, type ResultColumn, type Value } from './chunk.ts';
 import { copyResult, move, type CopyFormat, type CopyOptions } from './copy-to.ts';
@@ -52,6 +52,8 @@ export interface AnalysisParts {
   readonly hasExpensive: boolean;
   /** Is called when they have been made. */
   readonly onExpensive: ((analysis: Analysis) => Promise<void>) | undefined;
+  /** Is called when a kept file turns out to be damaged; undefined if none is read. */
+  readonly onDamage: (() => void) | undefined;
   /** Takes the error of read_trace that DuckDB's text is about, if it is. */
   readonly takeTraceError: (text: string) => CvmtraceError | undefined;
   readonly dispose: () => void;
@@ -245,6 +247,15 @@ export class Analysis {
     await this.close();
   }
 
-  readonly #toError = (cause: unknown): Error =>
-    this.#parts.takeTraceError(cause instanceof Error ? cause.message : '') ?? sqlError(cause);
+  readonly #toError = (cause: unknown): Error => {
+    const text = cause instanceof Error ? cause.message : '';
+    if (this.#parts.onDamage && text.includes('Corrupt database file')) {
+      this.#parts.onDamage();
+      return new CvmtraceError('IO', 'what was kept of the trace in the cache is damaged, and was deleted', {
+        hint: 'run the same again: it is made anew from the trace',
+        cause,
+      });
+    }
+    return this.#parts.takeTraceError(text) ?? sqlError(cause);
+  };
 }

@@ -65,6 +65,7 @@ export async function openAnalysis(paths: readonly string[], options: AnalysisOp
         allowFiles: options.allowFiles === true,
         hasExpensive,
         onExpensive: options.onExpensive,
+        onDamage: options.kept && options.kept.size > 0 ? options.onDamage : undefined,
         takeTraceError: (text) => registry.take(text),
         dispose: closeArrows,
       });

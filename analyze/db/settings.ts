@@ -12,6 +12,8 @@ export interface AnalysisOptions {
   readonly allowFiles?: boolean;
   /** By path, traces that were kept as DuckDB files: these are read in their place. */
   readonly kept?: ReadonlyMap<string, KeptTrace>;
+  /** Is called when DuckDB finds that a kept file is damaged; the query fails. */
+  readonly onDamage?: () => void;
   /** Is called when `Analysis.keepExpensive` has made its tables. */
   readonly onExpensive?: (analysis: Analysis) => Promise<void>;
   /** Is told how many rows of Arrow traces have been read since the opening, by all queries; often. */
@@ -25,7 +27,7 @@ const WAITING_THREADS = 2;
 
 /**
  * What DuckDB does not count (its allocator's slack, some 300 MB) and what Node holds (some 400 MB while it walks over a trace) come on top: the
- * process stays below 2 GiB (measured, `bench run big-trace`). More memory made nothing faster.
+ * process stays below 2 GiB (`bench run big-trace`).
  */
 const DEFAULT_MEMORY_BYTES = 768 * 1024 ** 2;
 
