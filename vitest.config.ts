@@ -8,8 +8,8 @@ const TOGETHER = [
   'cli/format*.test.ts',
 ];
 
-// `npm run test:lab` runs these: *.lab.test.ts boot the emulated host of `cvmtrace lab`, *.inside.test.ts run in it.
-const IN_THE_LAB = ['**/*.lab.test.ts', '**/*.inside.test.ts'];
+// `npm run test:lab` runs these: *.lab.test.ts boot the emulated host of `cvmtrace lab`, *.inside.test.ts run in it; and `npm run test:slow` *.slow.test.ts.
+const ELSEWHERE = ['**/*.lab.test.ts', '**/*.inside.test.ts', '**/*.slow.test.ts'];
 
 const common = { pool: 'forks', testTimeout: 30_000 } as const;
 
@@ -23,7 +23,7 @@ export default defineConfig({
           ...common,
           name: 'together',
           include: TOGETHER,
-          exclude: [...configDefaults.exclude, ...IN_THE_LAB],
+          exclude: [...configDefaults.exclude, ...ELSEWHERE],
           isolate: false,
         },
       },
@@ -32,7 +32,7 @@ export default defineConfig({
           ...common,
           name: 'apart',
           include: ['{cli,capture,analyze,bench,native,datasets}/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...IN_THE_LAB, ...TOGETHER],
+          exclude: [...configDefaults.exclude, ...ELSEWHERE, ...TOGETHER],
         },
       },
     ],

@@ -694,9 +694,9 @@ export class Walk implements MemoryObserver {
     return ranges;
   }
 
-  /** Where slots are known, what is in none of them is not the guest's; of a guest_memfd it always is. */
-  #countUnplaced({ op, flags }: StateRow): void {
-    if (op === 'gmem_allocate' || op === 'gmem_punch_hole') this.#unplacedPrivate++;
+  /** Where slots are known, what is in none of them is not the guest's; of a guest_memfd, where it has had one. */
+  #countUnplaced({ op, flags, obj }: StateRow): void {
+    if (op === 'gmem_allocate' || op === 'gmem_punch_hole') this.#unplacedPrivate += this.#gmemVm.has(obj) ? 0 : 1;
     else if (op.startsWith('ram_madvise') ? flags === MADV_DONTNEED || flags === MADV_REMOVE : UNPLACED_OPS.has(op))
       this.#unplacedShared++;
   }
