@@ -7,7 +7,9 @@ import { copyResult, move, type CopyFormat, type CopyOptions } from './copy-to.t
 import { READ_IN_ORDER } from './read-trace.ts';
 import { makeExpensive } from './expensive.ts';
 import { needsExpensive, needsState } from '../state/depends.ts';
-import { fillStateTables } from '../state/keep-state.ts';
+import { fillStateTables, walkTrace, type Walked } from '../state/keep-state.ts';
+import type { StateSink } from '../state/sink.ts';
+import { DEFAULT_LIMITS, type HazardLimits, type Walk } from '../state/walk.ts';
 import { writeExpensive } from './kept-trace.ts';
 import { Interrupt } from './interrupt.ts';
 import { assertPermitted, type Permission } from './permitted.ts';
@@ -170,6 +172,28 @@ export class Analysis {
   }
 
   /**
+   * Walks over a trace (`analyze/state`). Where the state tables will be kept for later they are made by the same walk. Same errors as `query`;
+   * UNAVAILABLE if more is live at a time than fits in memory.
+   * @param begin makes the sink; may be called twice, the first one is then void
+   */
+  async walk<S extends StateSink>(trace: number, begin: () => S, limits: HazardLimits): Promise<Walked<S>> {
+    const isUsual = limits.doublyHeldBytes === null && limits.dmaEntryShare === DEFAULT_LIMITS.dmaEntryShare;
+    if (!this.#parts.onExpensive || this.#state || this.traces.length !== 1 || !isUsual)
+      return walkTrace(this, trace, begin, limits);
+    let sink: S | undefined;
+    let walk: Walk | undefined;
+    this.#state = this.#fillState(() => (sink = begin()))
+      .then((made) => void (walk = made))
+      .catch((cause: unknown) => {
+        this.#state = undefined;
+        throw cause;
+      });
+    await this.#state;
+    if (!sink || !walk) throw new Error('a walk over one trace without a result');
+    return { walk, sink };
+  }
+
+  /**
    * Writes a DuckDB file for other programs: rows and what is expensive as tables, the library's views and macros over them. Whole, or not at all;
    * an existing file is replaced. Same errors as `copyTo`.
    */
@@ -208,17 +232,19 @@ export class Analysis {
     // Other rows have another state.
     if (/\bview\s+_trace_rows\b/i.test(sql)) this.#state = undefined;
     if (!needsState(sql)) return;
-    this.#state ??= this.#fillState().catch((cause: unknown) => {
-      this.#state = undefined;
-      throw cause;
-    });
+    this.#state ??= this.#fillState()
+      .then(() => undefined)
+      .catch((cause: unknown) => {
+        this.#state = undefined;
+        throw cause;
+      });
     await this.#state;
   }
 
-  async #fillState(): Promise<void> {
+  async #fillState(beside?: () => StateSink): Promise<Walk | undefined> {
     const connection = await duckdb().connect(this.#parts.database);
     try {
-      await fillStateTables(this, connection);
+      return await fillStateTables(this, connection, beside);
     } finally {
       duckdb().disconnect_sync(connection);
     }

@@ -130,10 +130,11 @@ export async function analyzeTrace(
 ): Promise<Report> {
   const open = analysis.traces[trace];
   if (!open) throw new RangeError(`no trace ${trace} in an analysis of ${analysis.traces.length}`);
+  // First, because the tables that are kept for later come out of the same walk.
+  const state = await stateReport(analysis, trace, limits);
   await analysis.keepExpensive();
   const select = async (sql: string): Promise<Row[]> => (await analysis.query(sql)).rows.map((row) => new Row(row));
   const notes: string[] = [];
-  const state = await stateReport(analysis, trace, limits);
   if ('leftOut' in state) notes.push(`memory over time, flips and hazards are left out: ${state.leftOut}`);
   const watched = open.metadata.source === 'record' || open.metadata.source === 'import';
   const guests = watched ? await guestsOf(analysis, trace) : [];

@@ -1,7 +1,7 @@
 /** What a walk over a trace says in the report: memory over time, flips, and hazards. */
 import type { CvmtraceError } from '../../native/index.ts';
 import type { Analysis } from '../db/analysis.ts';
-import { walkTrace } from '../state/keep-state.ts';
+import type { Walked } from '../state/keep-state.ts';
 import {
   HAZARD_KINDS,
   type Hazard,
@@ -66,10 +66,9 @@ export async function stateReport(
   );
   const [timed, from, to, lastSeq] = rows[0] ?? [];
   const axis = timed === true && typeof from === 'number' && typeof to === 'number' ? { from, to } : undefined;
-  let walked: Awaited<ReturnType<typeof walkTrace<ReportSink>>>;
+  let walked: Walked<ReportSink>;
   try {
-    walked = await walkTrace(
-      analysis,
+    walked = await analysis.walk(
       trace,
       () => {
         const series = axis

@@ -125,6 +125,8 @@ export class GuestMemory {
   hold(gpa: number, past: number, onPrivate: boolean, seq: number, ns: number): void {
     const list = this.#held[onPrivate ? PRIVATE : SHARED];
     const other = this.#held[onPrivate ? SHARED : PRIVATE];
+    // Mostly it is held already.
+    if (list.measure(gpa, past) === past - gpa) return;
     const gaps = others(list, gpa, past, 0);
     for (let i = 0; i < gaps.length; i += 2) {
       const from = gaps[i] as number;

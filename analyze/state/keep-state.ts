@@ -5,28 +5,40 @@ import { textOf } from '../db/chunk.ts';
 import { emptyStateTables, type TableConnection } from '../db/table-writer.ts';
 import { StateRows, STATE_COLUMNS, STATE_WHERE } from './state-row.ts';
 import { TableSink } from './table-sink.ts';
+import { teeSink } from './tee-sink.ts';
 import { TooMuchStateError, Walk, DEFAULT_LIMITS, type HazardLimits, type TraceFacts } from './walk.ts';
 import type { StateSink } from './sink.ts';
 
-/** @throws CvmtraceError as `Analysis.query`; UNAVAILABLE if more is live at a time than fits in memory. */
-export async function fillStateTables(analysis: Analysis, connection: TableConnection): Promise<void> {
+/**
+ * @param beside makes another sink that is told of the same walk, where there is one trace
+ * @throws CvmtraceError as `Analysis.query`; UNAVAILABLE if more is live at a time than fits in memory
+ */
+export async function fillStateTables(
+  analysis: Analysis,
+  connection: TableConnection,
+  beside?: () => StateSink,
+): Promise<Walk | undefined> {
   await emptyStateTables(connection);
   if (analysis.traces.length === 0) {
     await walkAll(analysis, connection);
-    return;
+    return undefined;
   }
+  let last: Walk | undefined;
   for (const trace of analysis.traces.keys()) {
-    let sink: TableSink | undefined;
+    let tables: TableSink | undefined;
     try {
-      await walkTrace(analysis, trace, async () => {
-        sink?.close();
+      const { walk } = await walkTrace(analysis, trace, async () => {
+        tables?.close();
         await emptyStateTables(connection, trace);
-        return (sink = new TableSink(connection, trace));
+        tables = new TableSink(connection, trace);
+        return beside ? teeSink(tables, beside()) : tables;
       });
+      last = walk;
     } finally {
-      sink?.close();
+      tables?.close();
     }
   }
+  return last;
 }
 
 /** Rows that no trace stands behind: those of tests. */
@@ -60,6 +72,12 @@ async function walkAll(analysis: Analysis, connection: TableConnection): Promise
   }
 }
 
+/** A walk that is over, and what it told. */
+export interface Walked<S> {
+  readonly walk: Walk;
+  readonly sink: S;
+}
+
 /**
  * Walks over one trace. Same errors.
  * @param begin makes the sink; is called again if the first walk was for nothing because rows were not in the order of seq
@@ -69,7 +87,7 @@ export async function walkTrace<S extends StateSink>(
   trace: number,
   begin: () => S | Promise<S>,
   limits: HazardLimits = DEFAULT_LIMITS,
-): Promise<{ readonly walk: Walk; readonly sink: S }> {
+): Promise<Walked<S>> {
   const facts = (await factsOf(analysis, limits, trace)).get(trace) ?? NO_FACTS;
   try {
     for (const sorted of [false, true]) {

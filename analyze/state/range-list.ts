@@ -139,7 +139,7 @@ export class RangeList {
   }
 
   /** Visits the parts of [start, end) that have a value, cut to it, in order; stops if `visit` returns false. */
-  forEach(start: number, end: number, visit: (...piece: Parameters<PieceVisitor>) => boolean | void): void {
+  forEach(start: number, end: number, visit: (...piece: Parameters<PieceVisitor>) => unknown): void {
     for (let index = this.#chunkOf(start); index < this.#chunks.length; index++) {
       const chunk = this.#chunks[index] as Chunk;
       const { cells } = chunk;

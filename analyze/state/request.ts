@@ -104,8 +104,14 @@ export class Requests {
 
   open(request: Request, close: (request: Request) => void): void {
     this.closeThread(request.thread, close);
-    if (this.#open.size >= MAX_OPEN) for (const oldest of this.#open) return void this.#end(oldest, close, request);
-    this.#begin(request);
+    const [oldest] = this.#open.size >= MAX_OPEN ? this.#open : [];
+    if (oldest) {
+      this.#open.delete(oldest);
+      close(oldest);
+    }
+    this.#last.set(request.thread, request);
+    this.#open.add(request);
+    if (request.end >= 0) this.#earliestEnd = Math.min(this.#earliestEnd, request.end);
   }
 
   /** Closes those that were over at this time. */
@@ -136,17 +142,5 @@ export class Requests {
 
   get isOpen(): boolean {
     return this.#open.size > 0;
-  }
-
-  #begin(request: Request): void {
-    this.#last.set(request.thread, request);
-    this.#open.add(request);
-    if (request.end >= 0) this.#earliestEnd = Math.min(this.#earliestEnd, request.end);
-  }
-
-  #end(oldest: Request, close: (request: Request) => void, next: Request): void {
-    this.#open.delete(oldest);
-    close(oldest);
-    this.#begin(next);
   }
 }

@@ -32,17 +32,13 @@ export class VaddrWindows {
   closed(obj: number, iova: number, past: number, seq: number, ns: number): void {
     const windows = this.#open.get(obj);
     if (!windows) return;
-    let exact = false;
-    windows.at(iova, (from, to) => {
-      exact = from === iova && to === past;
-    });
     const found: Piece[] = [];
     windows.forEach(iova, past, (from) => {
       windows.at(from, (...piece) => found.push(piece));
     });
     const first = found[0];
     if (!first) return;
-    if (exact) {
+    if (found.length === 1 && first[0] === iova && first[1] === past) {
       this.#tell(obj, first, true, seq, ns);
     } else {
       for (const piece of found) this.#tell(obj, piece, false, seq, ns);
