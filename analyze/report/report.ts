@@ -7,14 +7,14 @@ import type { Analysis, OpenTrace } from '../db/analysis.ts';
 import type { Value } from '../db/chunk.ts';
 import { guestsOf, type GuestReport } from './guests.ts';
 import { stateReport, type HazardReport, type MemoryReport } from './state-report.ts';
-import { DEFAULT_LIMITS, type HazardLimits } from '../state/walk.ts';
+import { DEFAULT_LIMITS, type HazardLimits } from '../state/facts.ts';
 
 export type { FlipRange } from './flips.ts';
 export type { MemoryPoint, MemoryTotals } from './memory-series.ts';
 export type { HazardReport, MemoryReport } from './state-report.ts';
 export type { Hazard, HazardKind, Severity } from '../state/sink.ts';
 export { HAZARD_KINDS } from '../state/sink.ts';
-export { DEFAULT_LIMITS, type HazardLimits } from '../state/walk.ts';
+export { DEFAULT_LIMITS, type HazardLimits } from '../state/facts.ts';
 export type { GuestReport } from './guests.ts';
 
 /** What the trace is and how far its numbers carry. */

@@ -10,7 +10,7 @@ import {
   type Severity,
   type StateSink,
 } from '../state/sink.ts';
-import type { HazardLimits } from '../state/walk.ts';
+import type { HazardLimits } from '../state/facts.ts';
 import { Flips, type FlipRange } from './flips.ts';
 import { MemorySeries, NO_MEMORY, raise, type MemoryPoint, type MemoryTotals } from './memory-series.ts';
 

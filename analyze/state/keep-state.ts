@@ -6,7 +6,8 @@ import { emptyStateTables, type TableConnection } from '../db/table-writer.ts';
 import { StateRows, STATE_COLUMNS, STATE_WHERE } from './state-row.ts';
 import { TableSink } from './table-sink.ts';
 import { teeSink } from './tee-sink.ts';
-import { TooMuchStateError, Walk, DEFAULT_LIMITS, type HazardLimits, type TraceFacts } from './walk.ts';
+import { DEFAULT_LIMITS, TooMuchStateError, type HazardLimits, type TraceFacts } from './facts.ts';
+import { Walk } from './walk.ts';
 import type { StateSink } from './sink.ts';
 
 /**

@@ -144,3 +144,44 @@ export class Requests {
     return this.#open.size > 0;
   }
 }
+
+/** A request that begins with this row; what is not said otherwise is not known yet. */
+export function newRequest(
+  row: StateRow,
+  about: Pick<Request, 'vm' | 'gpa' | 'past' | 'wanted' | 'isExit' | 'isFault' | 'end' | 'refused' | 'mappedBefore'>,
+): Request {
+  return {
+    seq: row.seq,
+    ns: row.ts,
+    thread: row.thread,
+    vcpu: row.vcpu,
+    ...about,
+    toPrivate: about.wanted,
+    changed: [],
+    changedBytes: 0,
+    askedBytes: 0,
+    inPlace: false,
+    failed: [],
+    mappedDiscards: [],
+    misfits: [],
+    privateMaps: [],
+    discardedShared: [],
+    unmaps: [],
+  };
+}
+
+export function failedCall(row: StateRow, what: FailedCall['what'], ranges: readonly GuestRange[]): FailedCall {
+  return { seq: row.seq, ns: row.ts, what, errno: row.errno, ranges };
+}
+
+/** A later call of the same kind on the same memory went well. */
+export function madeGood(request: Request, what: string, ranges: readonly GuestRange[]): void {
+  for (let i = request.failed.length - 1; i >= 0; i--) {
+    const failed = request.failed[i];
+    if (failed?.what !== what) continue;
+    const again = failed.ranges.every((old) =>
+      ranges.some(({ vm, gpa, past }) => vm === old.vm && gpa <= old.gpa && past >= old.past),
+    );
+    if (again) request.failed.splice(i, 1);
+  }
+}

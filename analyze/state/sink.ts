@@ -56,6 +56,11 @@ export interface Hazard {
   readonly explanation: string;
 }
 
+/** Rows that prove something, in order and each once; those below 0 are none. */
+export function proofOf(...seqs: readonly number[]): number[] {
+  return [...new Set(seqs)].filter((seq) => seq >= 0).sort((a, b) => a - b);
+}
+
 /** Bytes and mappings after a row. */
 export interface MemoryState {
   readonly private: number;

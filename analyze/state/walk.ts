@@ -2,56 +2,21 @@
  * One ordered pass over the rows of a trace that keeps what is live: slots, the side of each page, what is held, DMA mappings; and tells a sink of
  * what ended and of what was wrong. Time and memory grow with the rows and with what is live at once, not with the pages of the guest.
  */
-import { Dma, isReal } from './dma.ts';
-import type { DmaApi, DmaSpace, Place } from './dma-space.ts';
+import { Dma } from './dma.ts';
+import { DmaCalls } from './dma-calls.ts';
+import { TooMuchStateError, type TraceFacts } from './facts.ts';
 import { GuestMemory, type MemoryObserver, type MemoryTotals } from './guest-memory.ts';
 import { Judge } from './judge.ts';
 import { KernelMappings } from './kernel-mappings.ts';
-import { RangeList } from './range-list.ts';
-import { Requests, type GuestRange, type Request } from './request.ts';
+import { MADV_DONTNEED, MADV_REMOVE, MAX_GPA, pastOf, Places } from './places.ts';
+import { failedCall, madeGood, newRequest, Requests, type GuestRange, type Request } from './request.ts';
 import type { StateSink } from './sink.ts';
 import { Slots } from './slots.ts';
 import type { StateRow } from './state-row.ts';
 import { VaddrWindows } from './vaddr-windows.ts';
 
-/** What is known of a trace before its rows. */
-export interface TraceFacts {
-  /** Operations that it has, and of them those that succeeded at least once. */
-  readonly ops: ReadonlySet<string>;
-  readonly succeeded: ReadonlySet<string>;
-  /** Guest memory as the metadata says, bytes; null if unknown. */
-  readonly guestBytes: number | null;
-  readonly limits: HazardLimits;
-}
-
-/** From where on something is a hazard. */
-export interface HazardLimits {
-  /** Memory held on both sides, bytes; null: a quarter of the guest's. */
-  readonly doublyHeldBytes: number | null;
-  /** Share of dma_entry_limit. */
-  readonly dmaEntryShare: number;
-}
-
-export const DEFAULT_LIMITS: HazardLimits = { doublyHeldBytes: null, dmaEntryShare: 0.9 };
-
 /** Pieces that are kept at a time, some 50 bytes each. */
 const MAX_PIECES = 24_000_000;
-
-/** Pieces gone over by calls that are about all mappings. */
-const MAX_WORK = 100_000_000;
-
-/** Guest-physical addresses have at most 52 bits. */
-const MAX_GPA = 2 ** 52;
-
-const VADDR = 4;
-const UNMAP_ALL = 2;
-const MADV_DONTNEED = 4;
-const MADV_REMOVE = 9;
-const ENOENT = 2;
-const EEXIST = 17;
-const ENOSPC = 28;
-/** DMA_AVAIL of the compatibility mode: no limit. */
-const NO_LIMIT = 2 ** 32 - 1;
 
 const ATTRIBUTE_OPS: ReadonlySet<string> = new Set([
   'kvm_set_memory_attributes',
@@ -81,17 +46,6 @@ const REQUEST_OPS: ReadonlySet<string> = new Set([
   'vfio_listener_region_del',
 ]);
 
-/** Without a place in the guest, what they do to its memory is not known. */
-const UNPLACED_OPS: ReadonlySet<string> = new Set([
-  'ram_allocate',
-  'ram_punch_hole',
-  'vfio_map_dma',
-  'iommufd_ioas_map',
-]);
-
-/** The trace has more than a walk can hold, or do in bounded time. */
-export class TooMuchStateError extends Error {}
-
 export class Walk implements MemoryObserver {
   readonly slots = new Slots();
   readonly dma: Dma;
@@ -99,14 +53,14 @@ export class Walk implements MemoryObserver {
   readonly facts: TraceFacts;
   /** Calls that allocated, gave back or mapped memory of a guest where the trace does not say which. */
   get unplaced(): number {
-    return this.#unplacedPrivate + (this.slots.seen ? 0 : this.#unplacedShared);
+    return this.#places.unplaced;
   }
-  #unplacedPrivate = 0;
-  #unplacedShared = 0;
   /** Whether rows are missing before this one. */
   lost = false;
   readonly #sink: StateSink;
   readonly #judge: Judge;
+  readonly #places: Places;
+  readonly #calls: DmaCalls;
   readonly #requests = new Requests();
   readonly #guests = new Map<number, GuestMemory>();
   readonly #setsAttributes: boolean;
@@ -116,15 +70,6 @@ export class Walk implements MemoryObserver {
   readonly #kernel: KernelMappings;
   /** By object: whether it stands for the private side, and whether a file is behind it. */
   readonly #objects = new Map<number, { readonly isPrivate: boolean; readonly isFile: boolean }>();
-  readonly #gmemVm = new Map<number, number>();
-  readonly #iommufds = new Set<number>();
-  /** Containers and IOASes whose making the trace has. */
-  readonly #made = new Set<number>();
-  /** Files in processes: by file from the offset, by process from the hva; extra: what to add for the other. */
-  readonly #fileAt = new Map<number, RangeList>();
-  readonly #isFileHva = new Map<number, RangeList>();
-  readonly #filePid = new Map<number, number>();
-  #defaultVm = -1;
   #seq = -1;
   #ns = -1;
   /** The last state that the sink was told. */
@@ -139,13 +84,13 @@ export class Walk implements MemoryObserver {
     mappings: 0,
   };
   #rows = 0;
-  #worked = 0;
 
   constructor(facts: TraceFacts, sink: StateSink) {
     this.facts = facts;
     this.#sink = sink;
     this.#setsAttributes = [...ATTRIBUTE_OPS].some((op) => facts.succeeded.has(op));
     this.#seesFaults = facts.ops.has('exit_memory_fault');
+    this.#places = new Places(this.slots, sink);
     this.dma = new Dma(this.slots, sink, facts.ops.has('iommufd_ioas_alloc'));
     this.#windows = new VaddrWindows(sink);
     this.#kernel = new KernelMappings(
@@ -155,6 +100,7 @@ export class Walk implements MemoryObserver {
       () => this.lost,
     );
     this.#judge = new Judge(this, sink);
+    this.#calls = new DmaCalls(this, this.#places, this.#judge, this.#windows, this.#kernel);
   }
 
   /** @throws TooMuchStateError */
@@ -208,7 +154,7 @@ export class Walk implements MemoryObserver {
   }
 
   stormed(vm: number, gpa: number, past: number): void {
-    this.#judge.stormed(vm, gpa, past, this.#seq, this.#ns);
+    this.#judge.storms.stormed(vm, gpa, past, this.#seq, this.#ns);
   }
 
   readonly #close = (request: Request): void => {
@@ -228,7 +174,7 @@ export class Walk implements MemoryObserver {
         this.#exit(row);
         return;
       case 'kvm_create_vm':
-        if (row.errno === 0 && this.#defaultVm < 0) this.#defaultVm = row.obj;
+        if (row.errno === 0) this.#places.vmOf(row.obj);
         return;
       case 'kvm_create_guest_memfd':
         if (row.errno === 0) this.#objects.set(row.obj, { isPrivate: true, isFile: true });
@@ -242,13 +188,13 @@ export class Walk implements MemoryObserver {
         return;
       case 'vfio_set_iommu':
       case 'iommufd_ioas_alloc':
-        if (row.errno === 0) this.#made.add(row.obj);
+        if (row.errno === 0) this.#calls.made(row.obj);
         return;
       case 'iommufd_open':
-        this.#iommufds.add(row.obj);
+        this.#calls.openedIommufd(row.obj);
         return;
       case 'vfio_iommu_get_info':
-        this.#limit(row);
+        this.#calls.limit(row);
         return;
       case 'vfio_attach_iommufd_pt':
       case 'iommufd_test_mock_domain':
@@ -261,14 +207,13 @@ export class Walk implements MemoryObserver {
         this.#kernel.unmapped(row);
         return;
       case 'iommu_fault':
-        this.#fault(row);
+        this.#calls.fault(row);
         return;
       case 'mmap':
-        this.#mmap(row);
+        this.#places.mapped(row);
         return;
       case 'munmap':
-        if (row.errno === 0 && row.hva >= 0 && row.len > 0)
-          this.#isFileHva.get(row.pid)?.clear(row.hva, row.hva + row.len);
+        this.#places.unmapped(row);
         return;
       case 'close':
         this.#closeObject(row.obj);
@@ -289,35 +234,20 @@ export class Walk implements MemoryObserver {
     const toPrivate = isFault ? (row.flags & 8) === 8 : (row.attrs & 16) === 16;
     const past = pastOf(row.gpa, row.len);
     const known = row.gpa >= 0 && past > row.gpa && past <= MAX_GPA && (isFault ? row.flags >= 0 : row.attrs >= 0);
-    const vm = this.#vmOf(row.obj);
+    const vm = this.#places.vmOf(row.obj);
     const told = Number.isNaN(row.result) ? undefined : row.result !== 0 && !(isFault && row.result === -1);
-    const request: Request = {
-      seq: row.seq,
-      ns: row.ts,
-      end: row.ts >= 0 && row.dur >= 0 ? row.ts + row.dur : -1,
-      thread: row.thread,
-      vcpu: row.vcpu,
+    const request = newRequest(row, {
       vm,
-      isExit: true,
-      isFault,
       gpa: known ? row.gpa : -1,
       past: known ? past : -1,
-      toPrivate,
       wanted: toPrivate,
+      isExit: true,
+      isFault,
+      end: row.ts >= 0 && row.dur >= 0 ? row.ts + row.dur : -1,
       // The exit's own return value is no answer to the guest.
       refused: isFault && row.result === -1 ? undefined : told,
-      changed: [],
-      changedBytes: 0,
-      askedBytes: 0,
-      inPlace: false,
-      failed: [],
-      mappedDiscards: [],
-      misfits: [],
-      privateMaps: [],
       mappedBefore: known ? this.dma.measure(vm, row.gpa, past) : 0,
-      discardedShared: [],
-      unmaps: [],
-    };
+    });
     this.#requests.open(request, this.#close);
     if (!known) return;
     const guest = this.guest(vm);
@@ -329,13 +259,13 @@ export class Walk implements MemoryObserver {
     const touches = TOUCH_OPS.has(row.op);
     let request = this.#requests.of(row, touches);
     if (ATTRIBUTE_OPS.has(row.op)) {
-      const ranges = this.#rangesOf(row);
+      const ranges = this.#places.rangesOf(row);
       if (!request?.isExit) request = this.#ownRequest(row, ranges);
       this.#attributes(row, ranges, request);
       return;
     }
     if (touches) {
-      this.#hold(row, this.#rangesOf(row));
+      this.#hold(row, this.#places.rangesOf(row));
       return;
     }
     switch (row.op) {
@@ -344,7 +274,7 @@ export class Walk implements MemoryObserver {
         this.#allocate(row, request);
         return;
       case 'kvm_pre_fault_memory':
-        if (row.errno !== 0) request?.failed.push(failedCall(row, 'allocate', this.#rangesOf(row)));
+        if (row.errno !== 0) request?.failed.push(failedCall(row, 'allocate', this.#places.rangesOf(row)));
         return;
       case 'gmem_punch_hole':
       case 'ram_punch_hole':
@@ -357,42 +287,27 @@ export class Walk implements MemoryObserver {
       case 'iommufd_ioas_copy':
       case 'vfio_user_dma_map':
       case 'vfio_listener_region_add':
-        this.#map(row, request);
+        this.#calls.map(row, request);
         return;
       default:
-        this.#unmap(row, request);
+        this.#calls.unmap(row, request);
     }
   }
 
   /** A request of the VMM's own. */
   #ownRequest(row: StateRow, ranges: readonly GuestRange[]): Request {
     const first = ranges[0];
-    const request: Request = {
-      seq: row.seq,
-      ns: row.ts,
-      end: -1,
-      thread: row.thread,
-      vcpu: row.vcpu,
-      vm: first?.vm ?? this.#vmOf(row.obj),
-      isExit: false,
-      isFault: false,
+    const request = newRequest(row, {
+      vm: first?.vm ?? this.#places.vmOf(row.obj),
       gpa: first?.gpa ?? -1,
       past: ranges.at(-1)?.past ?? -1,
-      toPrivate: (row.attrs & 8) === 8,
       wanted: (row.attrs & 8) === 8,
+      isExit: false,
+      isFault: false,
+      end: -1,
       refused: undefined,
-      changed: [],
-      changedBytes: 0,
-      askedBytes: 0,
-      inPlace: false,
-      failed: [],
-      mappedDiscards: [],
-      misfits: [],
-      privateMaps: [],
       mappedBefore: first ? this.dma.measure(first.vm, first.gpa, first.past) : 0,
-      discardedShared: [],
-      unmaps: [],
-    };
+    });
     this.#requests.open(request, this.#close);
     return request;
   }
@@ -427,7 +342,7 @@ export class Walk implements MemoryObserver {
   }
 
   #allocate(row: StateRow, request: Request | undefined): void {
-    const ranges = this.#rangesOf(row);
+    const ranges = this.#places.rangesOf(row);
     if (row.errno !== 0) {
       request?.failed.push(failedCall(row, 'allocate', ranges));
       return;
@@ -452,10 +367,10 @@ export class Walk implements MemoryObserver {
   }
 
   #discard(row: StateRow, request: Request | undefined): void {
-    const ranges = this.#rangesOf(row);
+    const ranges = this.#places.rangesOf(row);
     const object = this.#objects.get(row.obj);
     if (row.op === 'ram_madvise') {
-      const isFile = object?.isFile ?? this.#isFile(row.pid, row.hva);
+      const isFile = object?.isFile ?? this.#places.isFile(row.pid, row.hva);
       if (row.flags !== MADV_REMOVE && !(row.flags === MADV_DONTNEED && !isFile)) return;
     }
     const isPrivate = row.op === 'gmem_punch_hole' || object?.isPrivate === true;
@@ -476,117 +391,9 @@ export class Walk implements MemoryObserver {
     else this.#judge.discardedWhileMapped(discard, -1);
   }
 
-  #map(row: StateRow, request: Request | undefined): void {
-    const api = apiOf(row.op);
-    const space = this.#space(api, row.obj);
-    const iova = api === 'listener' ? Math.max(row.iova, row.gpa) : row.iova;
-    const past = pastOf(iova, row.len);
-    if (iova < 0 || !(past > iova)) return;
-    if ((row.flags & VADDR) !== 0 && row.flags >= 0 && api === 'type1') {
-      if (row.errno === 0) this.#windows.closed(row.obj, iova, past, row.seq, row.ts);
-      return;
-    }
-    const ranges = api === 'listener' ? [] : this.#rangesOf(row);
-    if (row.errno !== 0) {
-      this.#mapFailed(row, request, space, iova, past, ranges);
-      return;
-    }
-    if (request) madeGood(request, 'map', ranges);
-    const place = this.#placeOf(row, ranges, space);
-    if (api === 'type1') this.#windows.touched(row.obj, iova, past, row.seq, row.ts, 'mapped anew');
-    const elsewhere =
-      row.gpa >= 0 && place.kind === 'gpa' ? space.ofPlace('gpa', place.space, row.gpa, row.gpa + row.len, 8) : [];
-    const replaced = this.dma.map(space, iova, past, place, row.seq, row.ts);
-    if (replaced.length > 0) this.#judge.mappedTwice(space, iova, past, replaced, row.seq, row.ts);
-    if (!isReal(api)) return;
-    this.#kernel.called(row, iova, past);
-    if (request?.isExit !== true) space.setUp.add(row.seq);
-    this.#judge.counted(space, row.seq, row.ts);
-    const mapping = { iova, past, seq: row.seq, ns: row.ts, place };
-    for (const range of ranges) {
-      const { vm, gpa, past: end } = range;
-      const guest = this.guest(vm);
-      guest.hold(gpa, end, false, row.seq, row.ts);
-      if (guest.measureSide(gpa, end, true) === 0) continue;
-      if (request) request.privateMaps.push({ space, mapping, range });
-      else this.#judge.mappedWhilePrivate(space, mapping, range, row.seq, row.ts);
-    }
-    if (elsewhere.length > 0)
-      this.#judge.mappedElsewhere(
-        space,
-        mapping,
-        elsewhere.filter((other) => other.iova !== iova),
-      );
-  }
-
-  #mapFailed(
-    row: StateRow,
-    request: Request | undefined,
-    space: DmaSpace,
-    iova: number,
-    past: number,
-    ranges: readonly GuestRange[],
-  ): void {
-    if (row.errno === ENOSPC && space.api === 'type1') this.#judge.refusedForLimit(space, row.seq, row.ts, request);
-    else if (row.errno === EEXIST) this.#judge.refusedAsMapped(space, iova, past, row.seq, row.ts);
-    else request?.failed.push(failedCall(row, 'map', ranges));
-  }
-
-  #unmap(row: StateRow, request: Request | undefined): void {
-    const api = apiOf(row.op);
-    const space = this.#space(api, row.obj);
-    const flags = Math.max(0, row.flags);
-    const iova = api === 'listener' ? Math.max(row.iova, row.gpa) : row.iova;
-    const past = pastOf(iova, row.len);
-    const all = api === 'type1' ? (flags & UNMAP_ALL) !== 0 : api === 'iommufd' && iova === 0 && row.len >= 2 ** 64;
-    if (api === 'type1' && (flags & VADDR) !== 0) {
-      if (row.errno !== 0) return;
-      if (all && this.#windows.bytes(row.obj) === space.bytes) return;
-      const given = all ? [...space.live()] : iova >= 0 && past > iova ? space.overlapping(iova, past) : [];
-      this.#work(given.length);
-      this.#windows.opened(row.obj, given, row.seq, row.ts);
-      return;
-    }
-    if (all) {
-      if (row.errno !== 0) return;
-      this.#windows.touched(row.obj, 0, Infinity, row.seq, row.ts, 'unmapped');
-      const gone = this.dma.clear(space, 'unmap_all', row.seq, row.ts);
-      this.#kernel.released(space, gone, row);
-      return;
-    }
-    if (iova < 0 || !(past > iova)) return;
-    if (api === 'type1' && row.errno === 0) this.#windows.touched(row.obj, iova, past, row.seq, row.ts, 'unmapped');
-    request?.unmaps.push({ space, iova, past, seq: row.seq });
-    const { ended, left } = this.dma.unmap(space, iova, past, row.errno, row.result, row.seq, row.ts);
-    if (ended.length === 0 && left.length === 0) {
-      if (this.#isProvenUnmapped(space, row)) this.#judge.unmapWithoutMatch(space, iova, past, row.seq, row.ts);
-      return;
-    }
-    if (isReal(api)) this.#kernel.released(space, ended, row);
-    if (left.length === 0) return;
-    const misfit = { seq: row.seq, ns: row.ts, left: left.map((mapping) => ({ space, mapping })), iova, past };
-    if (request) request.misfits.push(misfit);
-    else this.#judge.leftPiece(misfit, false);
-  }
-
-  /** Whether nothing was mapped where the trace shows no mapping: the kernel says so, or the trace has all that was mapped since the beginning. */
-  #isProvenUnmapped(space: DmaSpace, { errno, result }: StateRow): boolean {
-    if (errno === ENOENT || (errno === 0 && result === 0)) return true;
-    const complete = this.#made.has(space.obj) || space.api === 'vfio-user' || space.api === 'listener';
-    return errno === 0 && Number.isNaN(result) && complete && space.maps > 0;
-  }
-
-  #fault(row: StateRow): void {
-    if (row.iova < 0) return;
-    this.#windows.touched(-1, row.iova, row.iova + 1, row.seq, row.ts, 'accessed by a device');
-    for (const space of this.dma.spaces) if (isReal(space.api) && space.isMapped(row.iova)) return;
-    this.#kernel.faulted(row);
-  }
-
   #slot(row: StateRow): void {
     if (row.errno !== 0 || row.attrs < 0 || row.gpa < 0 || row.len < 0) return;
-    const vm = row.obj >= 0 ? row.obj : this.#defaultVm;
-    if (this.#defaultVm < 0) this.#defaultVm = vm;
+    const vm = this.#places.vmOf(row.obj);
     const ended = (slot: Parameters<StateSink['slot']>[0]): void => this.#sink.slot(slot, row.ts);
     const past = pastOf(row.gpa, row.len);
     if (row.len === 0 || past > MAX_GPA) {
@@ -610,7 +417,7 @@ export class Walk implements MemoryObserver {
       pastSeq: -1,
     };
     this.slots.set(slot, ended);
-    if (hasGmem) this.#gmemVm.set(slot.gmem, vm);
+    if (hasGmem) this.#places.boundGmem(slot.gmem, vm);
     // Memory that a device holds already is the guest's from now on.
     if (row.hva < 0 || slot.id >= 65536) return;
     this.dma.forEachMappedHva(row.pid, row.hva, row.hva + row.len, (hva, end) => {
@@ -618,37 +425,11 @@ export class Walk implements MemoryObserver {
     });
   }
 
-  #limit(row: StateRow): void {
-    if (row.errno !== 0 || Number.isNaN(row.result) || row.result < 0) return;
-    const space = this.#space('type1', row.obj);
-    space.limit = row.result >= NO_LIMIT ? Infinity : row.result + space.count;
-  }
-
-  #space(api: DmaApi, obj: number): DmaSpace {
-    const space = this.dma.space(api, obj);
-    if (api === 'type1' && space.limit < 0 && this.#iommufds.has(obj)) space.limit = Infinity;
-    return space;
-  }
-
-  #mmap(row: StateRow): void {
-    const past = pastOf(row.hva, row.len);
-    if (row.errno !== 0 || row.hva < 0 || !(past > row.hva)) return;
-    listOf(this.#isFileHva, row.pid).set(row.hva, past, 0, row.seq, row.ts);
-    if (row.obj < 0 || row.offset < 0) return;
-    listOf(this.#fileAt, row.obj).set(row.offset, row.offset + row.len, 0, row.seq, row.ts, row.hva - row.offset);
-    this.#filePid.set(row.obj, row.pid);
-  }
-
-  #isFile(pid: number, hva: number): boolean {
-    return hva >= 0 && this.#isFileHva.get(pid)?.at(hva, () => undefined) === true;
-  }
-
   #closeObject(obj: number): void {
     if (obj < 0) return;
     const spaces = this.dma.spacesOf(obj);
     // An iommufd takes its IOASes with it. Rows do not say whose an IOAS is: with one iommufd it is known.
-    if (this.#iommufds.delete(obj) && this.#iommufds.size === 0)
-      spaces.push(...[...this.dma.spaces].filter(({ api }) => api === 'iommufd'));
+    if (this.#calls.closedLastIommufd(obj)) spaces.push(...[...this.dma.spaces].filter(({ api }) => api === 'iommufd'));
     for (const space of spaces) {
       this.#windows.gone(space.obj, this.#seq, this.#ns);
       this.dma.clear(space, 'close', this.#seq, this.#ns);
@@ -659,61 +440,6 @@ export class Walk implements MemoryObserver {
     if (!guest) return;
     guest.end();
     this.#guests.delete(obj);
-  }
-
-  #vmOf(obj: number): number {
-    if (obj < 0) return this.#defaultVm;
-    if (this.#defaultVm < 0) this.#defaultVm = obj;
-    return obj;
-  }
-
-  /** The guest memory that a row is about: as it says itself, or through the slots of this moment. */
-  #rangesOf(row: StateRow): GuestRange[] {
-    const { gpa, len } = row;
-    if (!(len > 0)) return [];
-    if (gpa >= 0) {
-      const past = pastOf(gpa, len);
-      if (!(past > gpa) || past > MAX_GPA) return [];
-      const isVm = row.op === 'kvm_set_memory_attributes' || row.op === 'kvm_convert_memory';
-      const vm = isVm ? this.#vmOf(row.obj) : (this.#gmemVm.get(row.obj) ?? this.#defaultVm);
-      return [{ vm, gpa, past }];
-    }
-    const ranges: GuestRange[] = [];
-    const add = (vm: number, from: number, past: number): void => {
-      ranges.push({ vm, gpa: from, past });
-      this.#sink.place(row.seq, vm, from, past);
-    };
-    if (row.op.startsWith('gmem') || row.op === 'kvm_set_memory_attributes2')
-      this.slots.ofGmem(row.obj, row.offset, pastOf(row.offset, len), add);
-    else if (row.hva >= 0) this.slots.ofHva(row.pid, row.hva, pastOf(row.hva, len), add);
-    else if (row.op.startsWith('ram') && row.offset >= 0)
-      this.#fileAt.get(row.obj)?.forEach(row.offset, row.offset + len, (from, past, _value, _seq, _ns, toHva) => {
-        this.slots.ofHva(this.#filePid.get(row.obj) ?? row.pid, from + toHva, past + toHva, add);
-      });
-    if (ranges.length === 0 && row.errno === 0) this.#countUnplaced(row);
-    return ranges;
-  }
-
-  /** Where slots are known, what is in none of them is not the guest's; of a guest_memfd, where it has had one. */
-  #countUnplaced({ op, flags, obj }: StateRow): void {
-    if (op === 'gmem_allocate' || op === 'gmem_punch_hole') this.#unplacedPrivate += this.#gmemVm.has(obj) ? 0 : 1;
-    else if (op.startsWith('ram_madvise') ? flags === MADV_DONTNEED || flags === MADV_REMOVE : UNPLACED_OPS.has(op))
-      this.#unplacedShared++;
-  }
-
-  #placeOf(row: StateRow, ranges: readonly GuestRange[], space: DmaSpace): Place {
-    if (row.gpa >= 0 && ranges[0]) return { kind: 'gpa', space: ranges[0].vm, at: row.gpa };
-    if (row.hva >= 0) return { kind: 'hva', space: row.pid, at: row.hva };
-    // IOMMU_IOAS_COPY takes over what another IOAS has at `offset`.
-    if (row.op === 'iommufd_ioas_copy' && row.offset >= 0) {
-      for (const other of this.dma.spaces) {
-        if (other.api !== 'iommufd' || other === space) continue;
-        const [source] = other.overlapping(row.offset, row.offset + 1);
-        if (source && source.place.kind !== 'none')
-          return { ...source.place, at: source.place.at + row.offset - source.iova };
-      }
-    }
-    return { kind: 'none', space: -1, at: -1 };
   }
 
   #tellMemory(): void {
@@ -742,50 +468,10 @@ export class Walk implements MemoryObserver {
     this.#judge.held(this.#seq, this.#ns, this.#requests.isOpen);
   }
 
-  /** Counts work that a row can ask for again and again. */
-  #work(pieces: number): void {
-    this.#worked += pieces;
-    if (this.#worked > MAX_WORK) throw new TooMuchStateError('its calls go over the same ranges again and again');
-  }
-
   #checkSize(): void {
     let pieces = this.dma.totals.mappings;
     for (const guest of this.#guests.values()) pieces += guest.pieces;
     if (pieces > MAX_PIECES)
       throw new TooMuchStateError(`more than ${MAX_PIECES / 1e6} million ranges are in different states at one time`);
   }
-}
-
-function apiOf(op: string): DmaApi {
-  if (op.startsWith('vfio_user')) return 'vfio-user';
-  if (op.startsWith('vfio_listener')) return 'listener';
-  return op.startsWith('iommufd') ? 'iommufd' : 'type1';
-}
-
-/** First address after a range; not above `start` if there is none. */
-function pastOf(start: number, len: number): number {
-  const past = start + len;
-  return start < 0 || len < 0 || past > 2 ** 64 ? -1 : past;
-}
-
-function failedCall(row: StateRow, what: 'attribute' | 'allocate' | 'map' | 'discard', ranges: readonly GuestRange[]) {
-  return { seq: row.seq, ns: row.ts, what, errno: row.errno, ranges };
-}
-
-/** A later call of the same kind on the same memory went well. */
-function madeGood(request: Request, what: string, ranges: readonly GuestRange[]): void {
-  for (let i = request.failed.length - 1; i >= 0; i--) {
-    const failed = request.failed[i];
-    if (failed?.what !== what) continue;
-    const again = failed.ranges.every((old) =>
-      ranges.some(({ vm, gpa, past }) => vm === old.vm && gpa <= old.gpa && past >= old.past),
-    );
-    if (again) request.failed.splice(i, 1);
-  }
-}
-
-function listOf(lists: Map<number, RangeList>, of: number): RangeList {
-  let list = lists.get(of);
-  if (!list) lists.set(of, (list = new RangeList()));
-  return list;
 }
