@@ -1,6 +1,8 @@
 /**
  * analyze/: questions to traces. `db/` is the only user of DuckDB: it opens traces for SQL (`read_trace`) with the views of `sql/`, one file per topic,
- * plain SQL over one `events` table. `report/` turns them into findings as plain values. Nothing here prints.
+ * plain SQL over one `events` table, and the documented queries of `sql/questions/`. `state/` follows what is live from row to row in one ordered
+ * pass (slots, sides, what is held, DMA mappings), fills tables that the views read, and finds hazards. `report/` turns all into findings as plain
+ * values; `cache/` keeps what was made of large traces; `perfetto/` writes traces for its UI. Nothing here prints.
  */
 export { keepReport, keptReport, openCached, type CacheUse } from './cache/open-cached.ts';
 export { DEFAULT_LIMIT_BYTES, TraceCache } from './cache/trace-cache.ts';
