@@ -193,7 +193,7 @@ describe('QEMU with -accel kvm and a device', () => {
       `trace=/sys/kernel/tracing
        echo mono > $trace/trace_clock
        for event in iommu/map iommu/unmap; do echo 1 > $trace/events/$event/enable; done
-       (sleep 8; echo quit) | cvmtrace record --quiet -o qemu.arrow -- ${STRACE} -o qemu.strace ${qemu} > /dev/null || exit $?
+       (sleep 15; echo quit) | cvmtrace record --quiet -o qemu.arrow -- ${STRACE} -o qemu.strace ${qemu} > /dev/null || exit $?
        cat $trace/trace > iommu.txt
        cvmtrace import iommu.txt --quiet --clock mono --align qemu.arrow -o iommu.arrow`,
       { cwd: folder, options: ['--iommu', 'vtd'] },
