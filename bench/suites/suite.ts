@@ -24,7 +24,7 @@ export interface SuiteResult {
 export interface SuiteOptions {
   /** Smaller sizes, for a look: the result says which. */
   readonly quick: boolean;
-  /** Existing folder for files of the suite, on the disk that is measured; the suite removes what it makes. */
+  /** Existing folder for files of the suite, absolute, on the disk that is measured; the suite removes what it makes. */
   readonly folder: string;
   readonly signal: AbortSignal;
   readonly onProgress?: (what: string) => void;

@@ -1,5 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { SUITES } from '../../bench/suites/index.ts';
 import { keepsLimit, type Metric, type Suite, type SuiteResult } from '../../bench/suites/suite.ts';
 import { readHostInfo } from '../../capture/host/host-info.ts';
@@ -71,7 +71,8 @@ async function runSuites(context: VerbContext, names: readonly string[], options
   const out = options.out ?? join(RESULTS, `${started.replaceAll(':', '')}.json`);
   if (options.out === undefined) await claimOutputFolder(RESULTS, { force: true });
   // On the file system of the results, not in /tmp, which may be memory.
-  const folder = await mkdtemp(join(dirname(out), '.suites-'));
+  // Programs that suites start may want absolute paths.
+  const folder = await mkdtemp(join(resolve(dirname(out)), '.suites-'));
   const results: { readonly suite: string; readonly result?: SuiteResult; readonly unavailable?: string }[] = [];
   const progress = startProgress(context, suites.length, '');
   try {
