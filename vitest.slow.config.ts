@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** What takes seconds each: damaged and hostile traces of all sorts, the cache with several processes, scenarios as a whole. */
+/** What takes seconds each: hostile traces of all sorts, random VMMs with one fault, runs compared, the cache with several processes, scenarios as a whole. */
 export default defineConfig({
   test: {
     include: ['**/*.slow.test.ts'],
