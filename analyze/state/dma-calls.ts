@@ -1,7 +1,6 @@
 /** The calls of a VMM that map and unmap memory for devices. */
 import { isReal } from './dma.ts';
 import type { DmaApi, DmaSpace, Place } from './dma-space.ts';
-import { TooMuchStateError } from './facts.ts';
 import type { Judge } from './judge.ts';
 import type { KernelMappings } from './kernel-mappings.ts';
 import { pastOf, type Places } from './places.ts';
@@ -19,9 +18,6 @@ const ENOSPC = 28;
 /** DMA_AVAIL of the compatibility mode: no limit. */
 const NO_LIMIT = 2 ** 32 - 1;
 
-/** Pieces gone over by calls that are about all mappings. */
-const MAX_WORK = 100_000_000;
-
 export class DmaCalls {
   readonly #walk: Walk;
   readonly #places: Places;
@@ -31,7 +27,6 @@ export class DmaCalls {
   readonly #iommufds = new Set<number>();
   /** Containers and IOASes whose making the trace has. */
   readonly #made = new Set<number>();
-  #worked = 0;
 
   constructor(walk: Walk, places: Places, judge: Judge, windows: VaddrWindows, kernel: KernelMappings) {
     this.#walk = walk;
@@ -124,7 +119,7 @@ export class DmaCalls {
       if (row.errno !== 0) return;
       if (all && this.#windows.bytes(row.obj) === space.bytes) return;
       const given = all ? [...space.live()] : iova >= 0 && past > iova ? space.overlapping(iova, past) : [];
-      this.#work(given.length);
+      this.#walk.work.count(given.length);
       this.#windows.opened(row.obj, given, row.seq, row.ts);
       return;
     }
@@ -189,12 +184,6 @@ export class DmaCalls {
       }
     }
     return { kind: 'none', space: -1, at: -1 };
-  }
-
-  /** Counts work that a row can ask for again and again. */
-  #work(pieces: number): void {
-    this.#worked += pieces;
-    if (this.#worked > MAX_WORK) throw new TooMuchStateError('its calls go over the same ranges again and again');
   }
 }
 

@@ -84,12 +84,11 @@ export class DmaSpace {
     return replaced;
   }
 
-  /** Mappings that [iova, past) touches, whole; at most `limit`. */
-  overlapping(iova: number, past: number, limit = Infinity): Mapping[] {
+  /** Mappings that [iova, past) touches, whole. */
+  overlapping(iova: number, past: number): Mapping[] {
     const found: Mapping[] = [];
     this.#mappings.forEach(iova, past, (from) => {
       this.#mappings.at(from, (...piece) => found.push(this.#mapping(...piece)));
-      return found.length < limit;
     });
     return found;
   }
@@ -99,7 +98,7 @@ export class DmaSpace {
   }
 
   /** Mappings of the memory at a place, cut to it; at most `limit`. */
-  ofPlace(kind: Place['kind'], space: number, at: number, past: number, limit: number): Mapping[] {
+  ofPlace(kind: Place['kind'], space: number, at: number, past: number, limit = Infinity): Mapping[] {
     const found: Mapping[] = [];
     this.#byPlace.get(`${kind}:${space}`)?.forEach(at, past, (from, to, _value, seq, ns, toIova) => {
       found.push({ iova: from + toIova, past: to + toIova, seq, ns, place: { kind, space, at: from } });

@@ -147,15 +147,14 @@ export class Dma {
     return bytes;
   }
 
-  /** Mappings on guest memory, cut to it; at most about `limit`. */
-  mappingsOn(vm: number, gpa: number, past: number, limit: number): PlacedMapping[] {
+  /** Mappings on guest memory, cut to it. */
+  mappingsOn(vm: number, gpa: number, past: number): PlacedMapping[] {
     const found: PlacedMapping[] = [];
     for (const space of this.#spaces.values()) {
-      if (!isReal(space.api) || found.length >= limit) continue;
-      for (const mapping of space.ofPlace('gpa', vm, gpa, past, limit - found.length))
-        found.push({ space, mapping, gpa: mapping.place.at });
+      if (!isReal(space.api)) continue;
+      for (const mapping of space.ofPlace('gpa', vm, gpa, past)) found.push({ space, mapping, gpa: mapping.place.at });
       this.#slots.hvaOf(vm, gpa, past, (pid, hva, hvaPast, from) => {
-        for (const mapping of space.ofPlace('hva', pid, hva, hvaPast, limit - found.length))
+        for (const mapping of space.ofPlace('hva', pid, hva, hvaPast))
           found.push({ space, mapping, gpa: from + mapping.place.at - hva });
       });
     }

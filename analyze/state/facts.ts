@@ -22,3 +22,17 @@ export const DEFAULT_LIMITS: HazardLimits = { doublyHeldBytes: null, dmaEntrySha
 
 /** The trace has more than a walk can hold, or do in bounded time. */
 export class TooMuchStateError extends Error {}
+
+/** Pieces that calls on many mappings go over, in all. */
+const MAX_WORK = 100_000_000;
+
+/** Counts work that rows of an untrusted trace can ask for again and again. */
+export class Work {
+  #done = 0;
+
+  /** @throws TooMuchStateError */
+  count(pieces: number): void {
+    this.#done += pieces;
+    if (this.#done > MAX_WORK) throw new TooMuchStateError('its calls go over the same ranges again and again');
+  }
+}

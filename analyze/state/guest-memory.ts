@@ -99,12 +99,7 @@ export class GuestMemory {
 
   /** Bytes of [gpa, past) that are on a side. */
   measureSide(gpa: number, past: number, isPrivate: boolean): number {
-    const side = isPrivate ? PRIVATE : SHARED;
-    let bytes = 0;
-    this.#sides.forEach(gpa, past, (from, to, value) => {
-      if (value === side) bytes += to - from;
-    });
-    return bytes;
+    return measureValue(this.#sides, gpa, past, isPrivate ? PRIVATE : SHARED);
   }
 
   /** A hypercall asks for [gpa, past) on a side. */
@@ -114,12 +109,7 @@ export class GuestMemory {
 
   /** Bytes of [gpa, past) that the last hypercall for them asked to be on this side. */
   measureAsked(gpa: number, past: number, isPrivate: boolean): number {
-    const side = isPrivate ? PRIVATE : SHARED;
-    let bytes = 0;
-    this.#asked.forEach(gpa, past, (from, to, value) => {
-      if (value === side) bytes += to - from;
-    });
-    return bytes;
+    return measureValue(this.#asked, gpa, past, isPrivate ? PRIVATE : SHARED);
   }
 
   hold(gpa: number, past: number, onPrivate: boolean, seq: number, ns: number): void {
@@ -172,4 +162,13 @@ function others(list: RangeList, start: number, end: number, value: number): num
   });
   if (at < end) parts.push(at, end);
   return parts;
+}
+
+/** Bytes of [start, end) that have this value. */
+function measureValue(list: RangeList, start: number, end: number, value: number): number {
+  let bytes = 0;
+  list.forEach(start, end, (from, to, has) => {
+    if (has === value) bytes += to - from;
+  });
+  return bytes;
 }

@@ -18,8 +18,16 @@ interface StaticMapping {
   readonly mapping: Mapping;
   readonly seq: number;
   readonly ns: number;
-  bytes: number;
+  /** Requests that made a part of it private. */
   requests: number;
+}
+
+/** Memory held on both sides beyond the limit, from its first row on. */
+interface DoublyHeld {
+  readonly seq: number;
+  readonly ns: number;
+  peak: number;
+  peakSeq: number;
 }
 
 export class Judge {
@@ -29,7 +37,7 @@ export class Judge {
   readonly #failures: Failures;
   readonly entries: EntryLimits;
   readonly storms: FlipStorms;
-  #doublyHeld: { seq: number; ns: number; peak: number; peakSeq: number } | undefined;
+  #doublyHeld: DoublyHeld | undefined;
 
   constructor(walk: Walk, sink: StateSink) {
     this.#walk = walk;
@@ -91,7 +99,7 @@ export class Judge {
       ...(first && { obj: first.space.obj, iova: first.mapping.iova }),
       len: bytes,
       count: mappings.length,
-      proof: proofOf(...mappings.map(({ mapping }) => mapping.seq), seq, unmapSeq),
+      proof: proofOf(...mappings.slice(0, PROOF_ROWS).map(({ mapping }) => mapping.seq), seq, unmapSeq),
       explanation: `${size(bytes)} of shared memory are given back while a device can reach them: ${
         unmapSeq >= 0 ? 'the unmap comes too late' : 'it goes on with pages that the guest no longer has'
       }`,
@@ -157,7 +165,8 @@ export class Judge {
   }
 
   refusedAsMapped(space: DmaSpace, iova: number, past: number, seq: number, ns: number): void {
-    const there = space.overlapping(iova, past, PROOF_ROWS);
+    const there = space.overlapping(iova, past);
+    this.#walk.work.count(there.length);
     if (there.length === 0) return;
     this.#sink.hazard({
       kind: 'double_mapping',
@@ -168,7 +177,7 @@ export class Judge {
       iova,
       len: past - iova,
       count: there.length,
-      proof: proofOf(...there.map((mapping) => mapping.seq), seq),
+      proof: proofOf(...there.slice(0, PROOF_ROWS).map((mapping) => mapping.seq), seq),
       explanation: `the kernel refuses to map ${range(iova, past)}, where ${counted(there.length, 'mapping is', 'mappings are')} already (EEXIST)`,
     });
   }
@@ -190,7 +199,6 @@ export class Judge {
       gpa: first.place.at,
       iova: mapping.iova,
       len: first.past - first.iova,
-      count: odd.length,
       proof: proofOf(...odd.slice(0, PROOF_ROWS).map(({ seq }) => seq), mapping.seq),
       explanation: `guest memory at ${hex(first.place.at)} is mapped at iova ${hex(mapping.iova)}, and at ${hex(first.iova)} already`,
     });
@@ -198,7 +206,7 @@ export class Judge {
 
   mappedWhilePrivate(space: DmaSpace, mapping: Mapping, { vm, gpa, past }: GuestRange, seq: number, ns: number): void {
     if (space.setUp.has(mapping.seq) && this.#walk.slots.holdsWholeSlot(vm, gpa, past)) {
-      this.#countStatic(space, mapping, 0, seq, ns);
+      this.#countStatic(space, mapping, false, seq, ns);
       return;
     }
     this.#sink.hazard({
@@ -228,17 +236,18 @@ export class Judge {
       const from = changed[i] as number;
       const to = changed[i + 1] as number;
       if (dma.measure(vm, from, to) === 0 || guest.measureSide(from, to, true) === 0) continue;
-      for (const placed of dma.mappingsOn(vm, from, to, Infinity)) {
+      const mappings = dma.mappingsOn(vm, from, to);
+      this.#walk.work.count(mappings.length);
+      for (const placed of mappings) {
         const { space, mapping } = placed;
         if (mapping.seq > request.seq) continue;
         const [whole] = space.overlapping(mapping.iova, mapping.iova + 1);
         if (!request.inPlace && whole && this.#isStatic(space, whole, vm, from)) {
-          if (request.mappedDiscards.length === 0)
-            this.#countStatic(space, whole, mapping.past - mapping.iova, request.seq, request.ns);
+          if (request.mappedDiscards.length === 0) this.#countStatic(space, whole, true, request.seq, request.ns);
           continue;
         }
         bytes += mapping.past - mapping.iova;
-        if (stale.length < PROOF_ROWS) stale.push(placed);
+        stale.push(placed);
       }
     }
     const first = stale[0];
@@ -254,7 +263,7 @@ export class Judge {
       iova: first.mapping.iova,
       len: bytes,
       count: stale.length,
-      proof: proofOf(...stale.map(({ mapping }) => mapping.seq), request.seq),
+      proof: proofOf(...stale.slice(0, PROOF_ROWS).map(({ mapping }) => mapping.seq), request.seq),
       explanation: `${size(bytes)} are private when the request is done, and a device can reach them still${
         request.mappedDiscards.length > 0 ? '; what it reaches was given back' : ''
       }`,
@@ -275,12 +284,11 @@ export class Judge {
     return holds;
   }
 
-  #countStatic(space: DmaSpace, mapping: Mapping, bytes: number, seq: number, ns: number): void {
+  #countStatic(space: DmaSpace, mapping: Mapping, isPrivateNow: boolean, seq: number, ns: number): void {
     const key = `${space.api}:${space.obj}:${mapping.seq}`;
     let found = this.#static.get(key);
-    if (!found) this.#static.set(key, (found = { space, mapping, seq, ns, bytes: 0, requests: 0 }));
-    found.bytes = Math.max(found.bytes, bytes);
-    if (bytes > 0) found.requests++;
+    if (!found) this.#static.set(key, (found = { space, mapping, seq, ns, requests: 0 }));
+    if (isPrivateNow) found.requests++;
   }
 
   #tellStatic({ space, mapping, seq, ns, requests }: StaticMapping): void {
@@ -319,7 +327,7 @@ export class Judge {
     }
   }
 
-  #tellDoublyHeld({ seq, ns, peak, peakSeq }: { seq: number; ns: number; peak: number; peakSeq: number }): void {
+  #tellDoublyHeld({ seq, ns, peak, peakSeq }: DoublyHeld): void {
     this.#sink.hazard({
       kind: 'doubly_held',
       severity: 'warning',

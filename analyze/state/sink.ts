@@ -2,24 +2,8 @@
 import type { EndedBy, DmaApi } from './dma-space.ts';
 import type { Slot } from './slots.ts';
 
-export type HazardKind =
-  | 'stale_mapping'
-  | 'discarded_while_mapped'
-  | 'mapped_while_private'
-  | 'double_mapping'
-  | 'unmap_no_match'
-  | 'unmap_left_piece'
-  | 'conversion_failed'
-  | 'discard_failed'
-  | 'doubly_held'
-  | 'dma_entry_limit'
-  | 'implicit_conversion'
-  | 'flip_storm'
-  | 'kernel_mapped_longer'
-  | 'access_after_unmap'
-  | 'vaddr_window';
-
-export const HAZARD_KINDS: readonly HazardKind[] = [
+/** In the order in which findings of one severity are told. */
+export const HAZARD_KINDS = [
   'stale_mapping',
   'discarded_while_mapped',
   'mapped_while_private',
@@ -35,7 +19,9 @@ export const HAZARD_KINDS: readonly HazardKind[] = [
   'kernel_mapped_longer',
   'access_after_unmap',
   'vaddr_window',
-];
+] as const;
+
+export type HazardKind = (typeof HAZARD_KINDS)[number];
 
 export type Severity = 'error' | 'warning' | 'note';
 

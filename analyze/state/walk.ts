@@ -4,7 +4,7 @@
  */
 import { Dma } from './dma.ts';
 import { DmaCalls } from './dma-calls.ts';
-import { TooMuchStateError, type TraceFacts } from './facts.ts';
+import { TooMuchStateError, Work, type TraceFacts } from './facts.ts';
 import { GuestMemory, type MemoryObserver, type MemoryTotals } from './guest-memory.ts';
 import { Judge } from './judge.ts';
 import { KernelMappings } from './kernel-mappings.ts';
@@ -48,6 +48,7 @@ const REQUEST_OPS: ReadonlySet<string> = new Set([
 
 export class Walk implements MemoryObserver {
   readonly slots = new Slots();
+  readonly work = new Work();
   readonly dma: Dma;
   readonly totals: MemoryTotals = { private: 0, shared: 0, privateHeld: 0, sharedHeld: 0, doublyHeld: 0 };
   readonly facts: TraceFacts;
@@ -385,7 +386,8 @@ export class Walk implements MemoryObserver {
     let bytes = 0;
     for (const { vm, gpa, past } of ranges) bytes += this.dma.measure(vm, gpa, past);
     if (bytes === 0) return;
-    const mappings = ranges.flatMap(({ vm, gpa, past }) => this.dma.mappingsOn(vm, gpa, past, 8)).slice(0, 8);
+    const mappings = ranges.flatMap(({ vm, gpa, past }) => this.dma.mappingsOn(vm, gpa, past));
+    this.work.count(mappings.length);
     const discard = { seq: row.seq, ns: row.ts, ranges, bytes, mappings };
     if (request) request.mappedDiscards.push(discard);
     else this.#judge.discardedWhileMapped(discard, -1);
