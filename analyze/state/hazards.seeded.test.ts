@@ -1,7 +1,8 @@
 /** Each kind of hazard in a trace that has it, and not in the same trace without the fault: in every shape that traces have. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { viewSql } from '../db/views.ts';
-import { TALES, type Finding, type Tale } from '../testing/hazard-tales.ts';
+import { TALES } from '../testing/hazard-tales.ts';
+import type { Finding, Tale } from '../testing/tale.ts';
 import { INNOCENT_TALES, type InnocentTale } from '../testing/innocent-tales.ts';
 import { hazardsByTrace, type FoundHazard } from '../testing/inline-traces.ts';
 import type { InlineRow } from '../testing/inline-rows.ts';

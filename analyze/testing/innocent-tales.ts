@@ -1,6 +1,6 @@
 /** What looks odd, or fails, or comes out of a log that does not say all, and is no hazard. */
 import { HIGH, PAGE, type StoryRow, type VmmStory } from './vmm-story.ts';
-import type { Tale } from './hazard-tales.ts';
+import type { Tale } from './tale.ts';
 
 export interface InnocentTale extends Pick<Tale, 'title' | 'only'> {
   /** The VM and its container were there before the trace. */
